@@ -358,6 +358,8 @@ class Motion(Product):
 
     robot: str = ""
     fps: float = 0.0
+    world_scale: float = 1.0
+    """Robot world over gravity world: multiply the human's scene by it before placing the robot."""
     joint_names: List[str] = names("A", "names along axis A")
     body_names: List[str] = names("L", "names along axis L")
     contact_names: List[str] = names("C", "names along axis C")
