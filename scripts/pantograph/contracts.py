@@ -19,7 +19,7 @@ import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 import h5py
 import numpy as np
@@ -56,7 +56,7 @@ class PersonTrack:
     masks: np.ndarray = array(
         "T,H,W8", "u1", "mask, bits packed along x (numpy.packbits), at mask_width x mask_height"
     )
-    regions: Optional[np.ndarray] = array(
+    regions: np.ndarray | None = array(
         "T,4",
         "f4",
         "crop of the landmark model: centre x, y, side, all px of the video, and rotation in rad",
@@ -71,7 +71,7 @@ class PersonKeypoints:
     visible: np.ndarray = array("T", "?", "keypoints exist in the frame")
     xy: np.ndarray = array("T,J,2", "f4", "position, px of the video")
     score: np.ndarray = array("T,J", "f4", "confidence in [0, 1]; 0 outside the frame")
-    landmarks3d: Optional[np.ndarray] = array(
+    landmarks3d: np.ndarray | None = array(
         "T,J,3",
         "f4",
         "metres, mid-hip at 0, in the axes of a camera that looks at the person's crop: x right, "
@@ -91,7 +91,7 @@ class PersonBody:
     betas: np.ndarray = array("10", "f4", "SMPL shape coefficients, one set for the clip")
     transl: np.ndarray = array("T,3", "f4", "position of the pelvis joint, m")
     joints: np.ndarray = array("T,24,3", "f4", "the 24 SMPL joints, m, in the same frame")
-    reprojection: Optional[np.ndarray] = array(
+    reprojection: np.ndarray | None = array(
         "T", "f4", "mean distance of projected joints to keypoints, px of the video", optional=True
     )
 
@@ -130,11 +130,11 @@ class Product:
     status: str = ACCEPTED
     reason: str = ""
     method: str = ""
-    parameters: Dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
     source_sha256: str = ""
-    dropped: Dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
     """People (or parts) left out so far, with the reason, e.g. {"3": "seen in 4 frames"}."""
-    stats: Dict[str, Any] = field(default_factory=dict)
+    stats: dict[str, Any] = field(default_factory=dict)
     """Numbers worth showing; each key ends with its unit, e.g. `angle_deg`."""
 
     SCHEMA = "product"
@@ -169,21 +169,25 @@ class Product:
             with h5py.File(path, "r") as h5:
                 product = cls._read_h5(h5, str(path))
         except OSError as error:
-            raise ContractError(f"{path}: not a readable HDF5 file ({error}); delete it and run again")
+            raise ContractError(
+                f"{path}: not a readable HDF5 file ({error}); delete it and run again"
+            ) from error
         product.validate(str(path))
         return product
 
     # -- checks
 
     def validate(self, where):
-        """Raise ContractError unless every array has its promised shape, dtype and finite values."""
+        """Raise ContractError unless all arrays have their shape, dtype and finite values."""
         if self.status not in (ACCEPTED, REJECTED):
-            raise ContractError(f"{where}: status is {self.status!r}, expected accepted or rejected")
+            raise ContractError(
+                f"{where}: expected status accepted or rejected, found {self.status!r}"
+            )
         if self.rejected:
             if not self.reason:
                 raise ContractError(f"{where}: a rejected product needs a reason")
             return
-        sizes: Dict[str, int] = {}
+        sizes: dict[str, int] = {}
         _check_fields(self, where, "", sizes)
         for pid in sorted(getattr(self, "people", {}) or {}):
             person = self.people[pid]
@@ -246,8 +250,8 @@ class People(Product):
     frame_count: int = 0
     mask_width: int = 0
     mask_height: int = 0
-    ranking: List[int] = field(default_factory=list)
-    people: Dict[int, PersonTrack] = field(default_factory=dict)
+    ranking: list[int] = field(default_factory=list)
+    people: dict[int, PersonTrack] = field(default_factory=dict)
     SCHEMA = "people"
     PERSON = PersonTrack
 
@@ -261,8 +265,8 @@ class People(Product):
 class Keypoints(Product):
     """`keypoints.h5`: named keypoints per person and frame."""
 
-    keypoint_names: List[str] = names("J", "names along axis J")
-    people: Dict[int, PersonKeypoints] = field(default_factory=dict)
+    keypoint_names: list[str] = names("J", "names along axis J")
+    people: dict[int, PersonKeypoints] = field(default_factory=dict)
     SCHEMA = "keypoints"
     PERSON = PersonKeypoints
 
@@ -273,7 +277,7 @@ class Body(Product):
 
     body_model: str = "builtin"
     intrinsics: np.ndarray = array("3,3", "f4", "camera matrix that transl was solved with, px")
-    people: Dict[int, PersonBody] = field(default_factory=dict)
+    people: dict[int, PersonBody] = field(default_factory=dict)
     SCHEMA = "body"
     PERSON = PersonBody
 
@@ -282,8 +286,8 @@ class Body(Product):
 class Contacts(Product):
     """`contacts.h5`."""
 
-    contact_names: List[str] = names("C", "names along axis C")
-    people: Dict[int, PersonContacts] = field(default_factory=dict)
+    contact_names: list[str] = names("C", "names along axis C")
+    people: dict[int, PersonContacts] = field(default_factory=dict)
     SCHEMA = "contacts"
     PERSON = PersonContacts
 
@@ -302,7 +306,7 @@ class Scene(Product):
     cam2world: np.ndarray = array("T,4,4", "f4", "camera pose per frame")
     points: np.ndarray = array("N,3", "f4", "static points, world")
     colors: np.ndarray = array("N,3", "u1", "RGB of the points")
-    depth: Optional[np.ndarray] = array("T,h,w", "f4", "depth map per frame", optional=True)
+    depth: np.ndarray | None = array("T,h,w", "f4", "depth map per frame", optional=True)
     SCHEMA = "scene"
 
 
@@ -322,7 +326,7 @@ class World(Product):
     cam2world: np.ndarray = array("T,4,4", "f4", "camera pose per frame, m")
     points: np.ndarray = array("N,3", "f4", "static points, m")
     colors: np.ndarray = array("N,3", "u1", "RGB of the points")
-    people: Dict[int, PersonBody] = field(default_factory=dict)
+    people: dict[int, PersonBody] = field(default_factory=dict)
     SCHEMA = "world"
     PERSON = PersonBody
 
@@ -348,7 +352,7 @@ class Mesh(Product):
     boxes: np.ndarray = array(
         "B,7", "f4", "support boxes: centre x y z, full sizes x y z (m), yaw (rad)"
     )
-    box_names: List[str] = names("B", "what each box supports, e.g. floor, seat, step")
+    box_names: list[str] = names("B", "what each box supports, e.g. floor, seat, step")
     SCHEMA = "mesh"
 
 
@@ -360,10 +364,10 @@ class Motion(Product):
     fps: float = 0.0
     world_scale: float = 1.0
     """Robot world over gravity world: multiply the human's scene by it before placing the robot."""
-    joint_names: List[str] = names("A", "names along axis A")
-    body_names: List[str] = names("L", "names along axis L")
-    contact_names: List[str] = names("C", "names along axis C")
-    people: Dict[int, PersonMotion] = field(default_factory=dict)
+    joint_names: list[str] = names("A", "names along axis A")
+    body_names: list[str] = names("L", "names along axis L")
+    contact_names: list[str] = names("C", "names along axis C")
+    people: dict[int, PersonMotion] = field(default_factory=dict)
     SCHEMA = "motion"
     PERSON = PersonMotion
 
@@ -386,11 +390,11 @@ class Video(Product):
     """Clockwise turn, degrees, that makes the stored picture upright."""
     variable_frame_rate: bool = False
     source_fps: float = 0.0
-    source_frames: List[int] = field(default_factory=list)
-    source_times: List[float] = field(default_factory=list)
+    source_frames: list[int] = field(default_factory=list)
+    source_times: list[float] = field(default_factory=list)
     focal_px: float = 0.0
     """0 where the user gave none."""
-    person_height: List[float] = field(default_factory=list)
+    person_height: list[float] = field(default_factory=list)
     """Known statures, m, of the people by rank; empty where unknown."""
     people_limit: int = 0
     """How many people to keep; 0 for all."""
@@ -422,15 +426,16 @@ class Video(Product):
         content = {"schema": self.SCHEMA, "schema_version": self.VERSION}
         content["pantograph_version"] = __version__
         content.update(self._meta())
-        atomic_write(path, lambda p: Path(p).write_text(json.dumps(content, indent=1, ensure_ascii=False)))
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        atomic_write(path, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
 
     @classmethod
     def read(cls, path):
         path = Path(path)
         try:
-            content = json.loads(path.read_text())
+            content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ContractError(f"{path}: not a readable video.json ({error})")
+            raise ContractError(f"{path}: not a readable video.json ({error})") from error
         if content.get("schema") != cls.SCHEMA or content.get("schema_version") != cls.VERSION:
             raise ContractError(
                 f"{path}: expected schema 'video' version {cls.VERSION}, "
@@ -541,7 +546,8 @@ def _check_fields(owner, where, prefix, sizes):
         text = "(" + ", ".join(expected) + ")"
         if value.ndim != len(expected):
             raise ContractError(f"{label}: expected shape {text}, found {value.shape}")
-        for letter, size in zip(expected, value.shape):
+        for axis, letter in enumerate(expected):
+            size = value.shape[axis]
             if letter.isdigit():
                 if size != int(letter):
                     raise ContractError(f"{label}: expected shape {text}, found {value.shape}")
@@ -569,7 +575,7 @@ def _write_fields(group, owner):
         if value is None:
             continue
         value = np.ascontiguousarray(np.asarray(value, dtype=spec.metadata["dtype"]))
-        options: Dict[str, Any] = {}
+        options: dict[str, Any] = {}
         if value.nbytes > 4096:
             options = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
             if spec.name in ("masks", "depth"):
@@ -585,5 +591,3 @@ def _read_fields(group, owner, where):
     for spec in _array_fields(owner):
         if spec.name in group:
             setattr(owner, spec.name, group[spec.name][...])
-
-
