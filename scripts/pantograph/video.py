@@ -54,6 +54,16 @@ class Probe:
     """What is wrong with the file although it can be used."""
 
 
+@dataclass
+class Clip:
+    """A choice of a file's frames: indices into `Probe.times`, at a constant rate."""
+
+    indices: np.ndarray
+    fps: float
+    source_fps: float
+    variable: bool
+
+
 @dataclass(frozen=True)
 class Orientation:
     """How the stored picture becomes upright: transpose first, then flip."""
@@ -167,6 +177,29 @@ def constant_rate(times, nominal_fps=0.0):
     return round(rate, 3), variable
 
 
+def clip_times(probe, fps=0.0, start=0, end=-1, stride=1):
+    """Choose the frames of a clip.
+
+    fps: constant rate to resample to (0: the file's own). start, end (exclusive, -1: to the
+    end): frames at that rate; stride: keep every n-th of them, which divides the rate. Returns a
+    Clip. Raises Rejected where nothing is left.
+    """
+    if len(probe.times) < 2:
+        raise Rejected("the video has one frame; a motion needs more")
+    source_fps, variable = constant_rate(probe.times, probe.nominal_fps)
+    rate = fps or source_fps
+    if variable or fps:
+        indices = resample(probe.times, rate)
+    else:
+        indices = np.arange(len(probe.times))
+    if start >= len(indices):
+        raise Rejected(f"start is frame {start}, but the video has {len(indices)} frames")
+    if 0 <= end <= start:
+        raise Rejected(f"nothing is selected: start is frame {start} and end is frame {end}")
+    chosen = indices[start : end if end >= 0 else None : stride]
+    return Clip(chosen, round(rate / stride, 6), source_fps, variable)
+
+
 def resample(times, fps):
     """Index of the frame on show at each tick of a constant rate, int (T,).
 
@@ -174,8 +207,9 @@ def resample(times, fps):
     """
     count = int(math.floor((times[-1] - times[0]) * fps + 1e-3)) + 1
     ticks = times[0] + np.arange(count) / fps
-    # half a frame is too much: time stamps are rounded by at most a millisecond
-    return np.clip(np.searchsorted(times, ticks + 1.5e-3, side="right") - 1, 0, len(times) - 1)
+    # time stamps are often rounded to milliseconds
+    slack = min(1.5e-3, 0.25 * float(np.median(np.diff(times))))
+    return np.clip(np.searchsorted(times, ticks + slack, side="right") - 1, 0, len(times) - 1)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -199,7 +233,7 @@ def _open(path):
         if not streams:
             kinds = sorted({s.type for s in container.streams}) or ["nothing"]
             raise Rejected(f"{path}: no video stream, only {' and '.join(kinds)}")
-        stream = max(streams, key=lambda s: (s.codec_context.width or 0))
+        stream = max(streams, key=lambda s: s.codec_context.width or 0)
         stream.thread_type = "AUTO"
         yield container, stream
     finally:
