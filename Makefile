@@ -1,0 +1,75 @@
+SHELL := /bin/bash
+VENV := .venv
+# the first of these that runs and is Python 3.11 or 3.12
+PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null \
+	&& echo $$p && break; done)
+# the CUDA build that PyPI has by default is 2 GB larger; on a laptop:
+#   make test TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
+TORCH ?= torch==2.13.0
+JOBS ?= 2
+VIDEO ?=
+HEIGHT ?= null
+
+# shared library : Debian package
+LIBRARIES := libGL.so.1:libgl1 libEGL.so.1:libegl1 libEGL_mesa.so.0:libegl-mesa0 \
+	libGLESv2.so.2:libgles2 libX11.so.6:libx11-6 libgthread-2.0.so.0:libglib2.0-0 \
+	libgomp.so.1:libgomp1 libudev.so.1:libudev1 libidn2.so.0:libidn2-0
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+
+.PHONY: help venv demo test lint clean libraries packages
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo                              run the clips of resources/demo and print the table"
+	@echo "make demo VIDEO=clip.mp4 HEIGHT=1.75   run a clip of your own (stature in m, if known)"
+	@echo "make test | lint | venv | clean"
+
+venv: $(VENV)/base.stamp
+
+# missing system packages, one line; empty where there is nothing to install
+packages:
+	@command -v /sbin/ldconfig >/dev/null || exit 0; known=$$(/sbin/ldconfig -p); \
+	for pair in $(LIBRARIES); do [[ $$known == *"$${pair%%:*}"* ]] || printf '%s ' "$${pair##*:}"; done; \
+	compgen -G '/usr/lib/*/dri/swrast_dri.so' >/dev/null || compgen -G '/usr/lib*/dri/*_dri.so' >/dev/null \
+	|| compgen -G '/usr/lib/*/dri/*_dri.so' >/dev/null || printf 'libgl1-mesa-dri '
+
+libraries:
+	@missing=$$($(MAKE) --no-print-directory -s packages); if [[ -n $$missing ]]; then \
+	echo "missing system libraries; install them and run again:"; \
+	echo "  sudo apt-get install -y --no-install-recommends $$missing"; exit 1; fi
+
+$(VENV)/base.stamp: requirements.lock | libraries
+	@[[ -n "$(PYTHON)" ]] || { echo "no Python 3.11 or 3.12 found; name one with PYTHON=..."; exit 1; }
+	@echo "making $(VENV) with $$($(PYTHON) --version): about 2 GB, some minutes"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) -r requirements.lock
+	@touch $@
+
+$(VENV)/test.stamp: requirements-test.lock $(VENV)/base.stamp
+	@$(PIP) $(TORCH)
+	@$(PIP) -r requirements.lock -r requirements-test.lock
+	@touch $@
+
+ifeq ($(VIDEO),)
+demo: CONFIG := videos=resources/demo
+else
+demo: CONFIG := 'videos=$(VIDEO)' height=$(HEIGHT)
+endif
+demo: $(VENV)/base.stamp
+	@$(BIN)/snakemake --quiet progress rules --jobs $(JOBS) --config route=cpu $(CONFIG)
+
+test: $(VENV)/test.stamp
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/test.stamp
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/snakefmt --check Snakefile rules
+	@$(BIN)/snakemake --lint
+
+clean:
+	rm -rf results logs .snakemake .cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

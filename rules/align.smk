@@ -1,0 +1,29 @@
+rule align_megahunter:
+    input:
+        video="<results>/{route}/{video}/video.json",
+        keypoints="<results>/{route}/{video}/keypoints.h5",
+        body="<results>/{route}/{video}/body.h5",
+        contacts="<results>/{route}/{video}/contacts.h5",
+        scene="<results>/{route}/{video}/scene.h5",
+    output:
+        world="<results>/{route}/{video}/world.h5",
+    log:
+        "<logs>/{route}/{video}/align_megahunter.log",
+    benchmark:
+        "<benchmarks>/{route}/{video}/align_megahunter.tsv"
+    wildcard_constraints:
+        route=routes_with("align", "megahunter"),
+    conda:
+        "../envs/pantograph.yaml"
+    threads: 1
+    resources:
+        mem_mb=mem(4000),
+    params:
+        script=script("align_megahunter"),
+        options=options("align_megahunter"),
+    shell:
+        "python {params.script:q}"
+        " --video {input.video:q} --keypoints {input.keypoints:q}"
+        " --body {input.body:q} --contacts {input.contacts:q}"
+        " --scene {input.scene:q} --out {output.world:q} {params.options}"
+        " >{log:q} 2>&1"

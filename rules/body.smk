@@ -1,0 +1,26 @@
+rule body_landmarks:
+    input:
+        video="<results>/{route}/{video}/video.json",
+        keypoints="<results>/{route}/{video}/keypoints.h5",
+        scene="<results>/{route}/{video}/scene.h5",
+    output:
+        body="<results>/{route}/{video}/body.h5",
+    log:
+        "<logs>/{route}/{video}/body_landmarks.log",
+    benchmark:
+        "<benchmarks>/{route}/{video}/body_landmarks.tsv"
+    wildcard_constraints:
+        route=routes_with("body", "landmarks"),
+    conda:
+        "../envs/pantograph.yaml"
+    threads: 1
+    resources:
+        mem_mb=mem(3000),
+    params:
+        script=script("body_landmarks"),
+        options=options("body_landmarks"),
+    shell:
+        "python {params.script:q}"
+        " --video {input.video:q} --keypoints {input.keypoints:q}"
+        " --scene {input.scene:q} --out {output.body:q} {params.options}"
+        " >{log:q} 2>&1"

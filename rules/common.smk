@@ -1,0 +1,101 @@
+import os
+import re
+import shlex
+import sys
+
+sys.path.insert(0, f"{workflow.basedir}/scripts")
+
+from pantograph.config import ConfigError, job_environment, plan
+
+try:
+    PLAN = plan(config, workflow.basedir)
+except ConfigError as error:
+    sys.exit(f"error: {error}")
+
+if workflow.is_main_process:
+    for row in PLAN.refused:
+        print(row, file=sys.stderr)
+
+os.environ.update(job_environment(config))
+
+
+wildcard_constraints:
+    route="[^/]+",
+    video="[^/]+",
+    robot="[^/]+",
+
+
+def routes_with(stage, method):
+    """A regular expression for the routes whose `stage` is done by `method`."""
+    found = [re.escape(name) for name, route in PLAN.routes.items() if route[stage] == method]
+    return "|".join(found) or "(?!)"
+
+
+def script(name):
+    """A program of scripts/, relative, so that moving the project does not start it anew."""
+    return os.path.relpath(f"{workflow.basedir}/scripts/{name}.py")
+
+
+def options(name):
+    """The settings under `options:` for a script, as shell words."""
+    return PLAN.options.get(name, "")
+
+
+def mem(megabytes):
+    """Memory of a job, more at each attempt."""
+
+    def mem_mb(wildcards, attempt):
+        return megabytes * attempt
+
+    return mem_mb
+
+
+def video_file(wildcards):
+    """The video, unless it does not exist: then `ingest` says so in its product."""
+    path = PLAN.clips[wildcards.video].path
+    return [path] if os.path.isfile(path) else []
+
+
+def ingest_arguments(wildcards):
+    """What the table says about a video, as shell words."""
+    clip = PLAN.clips[wildcards.video]
+    words = ["--path", clip.path, "--name", clip.name, "--start", clip.start]
+    words += [] if clip.end is None else ["--end", clip.end]
+    words += ["--stride", clip.stride, "--people", clip.people, "--text", clip.text]
+    words += ["--height", ",".join(map(str, clip.heights))] if clip.heights else []
+    return shlex.join(map(str, words))
+
+
+def truth(wildcards):
+    """The folder with a clip's ground truth, where it has one."""
+    folder = PLAN.clips[wildcards.video].truth
+    return [folder] if folder else []
+
+
+def truth_argument(wildcards):
+    """The option that names a clip's ground truth, as shell words."""
+    return shlex.join(["--truth", *truth(wildcards)]) if truth(wildcards) else ""
+
+
+def motion(wildcards):
+    """The motion of the run's robot."""
+    return f"<results>/{wildcards.route}/{wildcards.video}/motion_{config['robot']}.h5"
+
+
+def refused_arguments():
+    """The rows of the table that are not run, as shell words."""
+    words = [("--refused", row.name, f"{row.where}: {row.reason}") for row in PLAN.refused]
+    return shlex.join(word for words_of_row in words for word in words_of_row)
+
+
+def per_clip(product):
+    """The paths of a product for every route and video of the run."""
+    return [f"<results>/{route}/{video}/{product}" for route, video in PLAN.targets()]
+
+
+def targets():
+    """Everything that a run makes."""
+    products = ["quality.json", "scene.obj", "export"]
+    if config["preview"]:
+        products.append("preview.mp4")
+    return ["<results>/summary.tsv", *(path for name in products for path in per_clip(name))]

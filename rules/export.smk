@@ -1,0 +1,21 @@
+rule export_motion:
+    input:
+        motion=motion,
+    output:
+        folder=directory("<results>/{route}/{video}/export"),
+    log:
+        "<logs>/{route}/{video}/export_motion.log",
+    benchmark:
+        "<benchmarks>/{route}/{video}/export_motion.tsv"
+    conda:
+        "../envs/pantograph.yaml"
+    threads: 1
+    resources:
+        mem_mb=mem(1000),
+    params:
+        script=script("export_motion"),
+        options=options("export_motion"),
+    shell:
+        "python {params.script:q}"
+        " --motion {input.motion:q} --out-dir {output.folder:q} {params.options}"
+        " >{log:q} 2>&1"

@@ -1,0 +1,22 @@
+rule ingest:
+    input:
+        video_file,
+    output:
+        video="<results>/{route}/{video}/video.json",
+    log:
+        "<logs>/{route}/{video}/ingest.log",
+    benchmark:
+        "<benchmarks>/{route}/{video}/ingest.tsv"
+    conda:
+        "../envs/pantograph.yaml"
+    threads: 1
+    resources:
+        mem_mb=mem(1000),
+    params:
+        script=script("ingest"),
+        arguments=ingest_arguments,
+        options=options("ingest"),
+    shell:
+        "python {params.script:q}"
+        " {params.arguments} --out {output.video:q} {params.options}"
+        " >{log:q} 2>&1"

@@ -1,0 +1,25 @@
+rule pose2d_mediapipe:
+    input:
+        video="<results>/{route}/{video}/video.json",
+        people="<results>/{route}/{video}/people.h5",
+    output:
+        keypoints="<results>/{route}/{video}/keypoints.h5",
+    log:
+        "<logs>/{route}/{video}/pose2d_mediapipe.log",
+    benchmark:
+        "<benchmarks>/{route}/{video}/pose2d_mediapipe.tsv"
+    wildcard_constraints:
+        route=routes_with("pose2d", "mediapipe"),
+    conda:
+        "../envs/pantograph.yaml"
+    threads: 1
+    resources:
+        mem_mb=mem(2000),
+    params:
+        script=script("pose2d_mediapipe"),
+        options=options("pose2d_mediapipe"),
+    shell:
+        "python {params.script:q}"
+        " --video {input.video:q} --people {input.people:q}"
+        " --out {output.keypoints:q} {params.options}"
+        " >{log:q} 2>&1"

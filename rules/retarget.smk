@@ -1,0 +1,27 @@
+rule retarget_trajectory:
+    input:
+        gravity="<results>/{route}/{video}/gravity.h5",
+        contacts="<results>/{route}/{video}/contacts.h5",
+        mesh="<results>/{route}/{video}/mesh.h5",
+    output:
+        motion="<results>/{route}/{video}/motion_{robot}.h5",
+    log:
+        "<logs>/{route}/{video}/retarget_trajectory_{robot}.log",
+    benchmark:
+        "<benchmarks>/{route}/{video}/retarget_trajectory_{robot}.tsv"
+    wildcard_constraints:
+        route=routes_with("retarget", "trajectory"),
+    conda:
+        "../envs/pantograph.yaml"
+    threads: 1
+    resources:
+        mem_mb=mem(4000),
+    params:
+        script=script("retarget_trajectory"),
+        options=options("retarget_trajectory"),
+    shell:
+        "python {params.script:q}"
+        " --gravity {input.gravity:q} --contacts {input.contacts:q}"
+        " --mesh {input.mesh:q} --robot {wildcards.robot:q}"
+        " --out {output.motion:q} {params.options}"
+        " >{log:q} 2>&1"

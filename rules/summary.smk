@@ -1,0 +1,30 @@
+localrules:
+    summary,
+
+
+rule summary:
+    input:
+        quality=per_clip("quality.json"),
+    output:
+        table=report(
+            "<results>/summary.tsv",
+            category="Summary",
+            labels={"table": "all videos"},
+        ),
+    log:
+        "<logs>/summary.log",
+    benchmark:
+        "<benchmarks>/summary.tsv"
+    conda:
+        "../envs/pantograph.yaml"
+    threads: 1
+    resources:
+        mem_mb=mem(500),
+    params:
+        script=script("summary"),
+        refused=refused_arguments(),
+        options=options("summary"),
+    shell:
+        "python {params.script:q}"
+        " --quality {input.quality:q} {params.refused} --out {output.table:q} {params.options}"
+        " 2>{log:q} | tee -a {log:q}"
