@@ -5,6 +5,8 @@ Each person gets `person<id>_unitree.csv` (36 columns, quaternion xyzw, 30 fps) 
 rejected motion gives a directory with the manifest alone, which says why.
 """
 
+import sys
+
 from pantograph import cli
 from pantograph.contracts import Motion
 
@@ -12,22 +14,24 @@ from pantograph.contracts import Motion
 def main(argv=None):
     parser = cli.parser(__doc__)
     parser.add_argument("--motion", required=True, help="motion_<robot>.h5")
-    parser.add_argument("--out-dir", required=True, help="directory to write; replaced as a whole")
+    parser.add_argument("--robot", help="robot or path of its YAML (default: the motion's)")
+    parser.add_argument(
+        "--out-dir", "--out", required=True, help="directory to write; replaced as a whole"
+    )
     args = parser.parse_args(argv)
     motion = Motion.read(args.motion)
 
-    from pantograph import export
+    from pantograph.export import export_motion
 
-    robot = None if motion.rejected else articulation(motion.robot)
-    manifest = export.export_motion(motion, robot, args.out_dir)
-    if not manifest["files"]:
-        print(f"rejected: {manifest['reason']}")
+    articulation = None
+    if not motion.rejected:
+        from pantograph.robot import load_robot
+        from pantograph.robotscene import Articulation
 
-
-def articulation(name):
-    from pantograph.robotscene import Articulation, model_file
-
-    return Articulation(model_file(name))
+        articulation = Articulation(load_robot(args.robot or motion.robot))
+    export_motion(motion, articulation, args.out_dir)
+    if motion.rejected:
+        print(f"rejected: {motion.reason}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from pantograph import export
 from pantograph.contracts import Motion, PersonMotion
 from pantograph.errors import PantographError
 from pantograph.export import tracking, unitree
-from pantograph.robotscene import Articulation, model_file
+from pantograph.robot import load_robot
+from pantograph.robotscene import Articulation
 from scipy.spatial.transform import Rotation
 
 FPS = 30.0
@@ -21,7 +22,7 @@ ISAAC_BODIES += [18, 25, 19, 26, 20, 27, 21, 28, 22, 29]
 
 @pytest.fixture(scope="module")
 def g1():
-    return Articulation(model_file("g1"))
+    return Articulation(load_robot("g1"))
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def motion(g1):
         quat = turn.as_quat()[:, [3, 0, 1, 2]]
         quat[7:] *= -1
         pos = np.stack([0.5 * time, np.sin(time), 0.79 + 0.02 * np.cos(3 * time)], -1)
-        low, high = g1.joint_range(g1.joint_names).T
+        low, high = g1.robot.model_limits.T
         wave = np.sin(2 * time[:, None] + np.arange(len(low)))
         joints = (low + high) / 2 + 0.4 * (high - low) / 2 * wave
         state = g1.forward(pos, quat, joints, g1.joint_names, g1.body_names)
@@ -131,7 +132,8 @@ def test_tracking_velocities_are_derivatives(g1, exported):
     joint_vel = np.gradient(data["joint_pos"], 1 / 50, axis=0)
     np.testing.assert_allclose(data["joint_vel"], joint_vel, atol=1e-3)
     body = list(data["body_names"]).index("left_elbow_link")
-    com = g1.model.body("left_elbow_link").ipos
+    com = g1.centre_of_mass("left_elbow_link")
+    np.testing.assert_allclose(com, [0.064956, 0.004454, -0.010062], atol=1e-6)
     rotation = Rotation.from_quat(data["body_quat_w"][:, body][:, [1, 2, 3, 0]])
     centre = data["body_pos_w"][:, body] + rotation.apply(com)
     speed = np.gradient(centre, 1 / 50, axis=0)

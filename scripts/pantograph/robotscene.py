@@ -4,24 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import mujoco
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from .errors import PantographError
-
-ROBOTS = Path(__file__).resolve().parents[2] / "resources" / "robots"
-"""Where robots live, one folder each with a model file of the robot's name."""
-
-
-def model_file(robot):
-    """The MJCF file of a robot by name. Raises PantographError if there is no such robot."""
-    path = ROBOTS / robot / f"{robot}.xml"
-    if not path.is_file():
-        known = sorted(p.parent.name for p in ROBOTS.glob("*/*.xml") if p.stem == p.parent.name)
-        raise PantographError(f"no robot {robot!r}; expected one of {', '.join(known)}")
-    return path
+from .robot import Robot, compile_model
 
 
 @dataclass(frozen=True)
@@ -33,23 +22,21 @@ class State:
     quat: np.ndarray
     """(T, L, 4) wxyz."""
     com_vel: np.ndarray | None = None
-    """(T, L, 3) of the centres of mass, m/s."""
+    """(T, L, 3) of the centres of mass, those of fixed bodies merged into their parents, m/s."""
     ang_vel: np.ndarray | None = None
     """(T, L, 3) rad/s."""
 
 
 class Articulation:
-    """A robot with a floating root and joints of one degree of freedom, from its MJCF file."""
+    """A robot's MuJoCo model: a floating root and joints of one degree of freedom."""
 
-    def __init__(self, model_file):
-        try:
-            self.model = mujoco.MjModel.from_xml_path(str(model_file))
-        except ValueError as error:
-            raise PantographError(f"{model_file}: not a readable robot model ({error})") from error
+    def __init__(self, robot: Robot):
+        self.robot = robot
+        self.model = compile_model(robot.model_path, robot.body_names[0])
         free = np.flatnonzero(self.model.jnt_type == mujoco.mjtJoint.mjJNT_FREE)
         if len(free) != 1:
             raise PantographError(
-                f"{model_file}: expected one free joint at the root, found {len(free)}"
+                f"{robot.model_path}: expected one free joint at the root, found {len(free)}"
             )
         self._root_joint = int(free[0])
         self.root_body = int(self.model.jnt_bodyid[self._root_joint])
@@ -96,11 +83,6 @@ class Articulation:
             names += [self.model.joint(k).name for k in joints if k != self._root_joint]
         return tuple(names)
 
-    def joint_range(self, joint_names):
-        """Limits (A, 2), rad; infinite where a joint has none."""
-        joints = [self.model.joint(name) for name in joint_names]
-        return np.array([j.range if j.limited[0] else (-np.inf, np.inf) for j in joints])
-
     def qpos(self, root_pos, root_quat, joints, joint_names):
         """MuJoCo positions (T, nq) of a motion."""
         qpos = np.tile(self.model.qpos0, (len(root_pos), 1))
@@ -141,8 +123,26 @@ class Articulation:
             mujoco.mj_comVel(model, data)
             for k, body in enumerate(bodies):
                 mujoco.mj_objectVelocity(
-                    model, data, mujoco.mjtObj.mjOBJ_BODY, body, spatial[t, k], 0
+                    model, data, mujoco.mjtObj.mjOBJ_XBODY, body, spatial[t, k], 0
                 )
         if spatial is None:
             return State(pos, quat)
-        return State(pos, quat, com_vel=spatial[..., 3:], ang_vel=spatial[..., :3])
+        ang_vel, origin_vel = spatial[..., :3], spatial[..., 3:]
+        turn = Rotation.from_quat(quat[..., [1, 2, 3, 0]].reshape(-1, 4)).as_matrix()
+        centres = np.stack([self.centre_of_mass(name) for name in body_names])
+        lever = np.einsum("tlij,lj->tli", turn.reshape(shape + (3, 3)), centres)
+        return State(pos, quat, com_vel=origin_vel + np.cross(ang_vel, lever), ang_vel=ang_vel)
+
+    def centre_of_mass(self, body_name):
+        """Centre of mass of a body with all that is fixed to it, in its frame, m, (3,)."""
+        model, data = self.model, mujoco.MjData(self.model)
+        data.qpos[:] = model.qpos0
+        mujoco.mj_kinematics(model, data)
+        body = model.body(body_name).id
+        members = [body]
+        for k in range(body + 1, model.nbody):
+            if model.body_parentid[k] in members and model.body_jntnum[k] == 0:
+                members.append(k)
+        mass = model.body_mass[members]
+        centre = mass @ data.xipos[members] / mass.sum() if mass.sum() > 0 else data.xpos[body]
+        return data.xmat[body].reshape(3, 3).T @ (centre - data.xpos[body])
