@@ -1,0 +1,485 @@
+"""Robots: one model file (MJCF or URDF) and one YAML each, and their kinematics in JAX.
+
+MuJoCo reads the model; from then on a robot is a set of numpy arrays. Frames: x forward, y left,
+z up; metres, radians, quaternions wxyz.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import yaml
+
+from .conventions import SMPL_JOINTS
+from .errors import PantographError
+
+RESOURCES = Path(__file__).resolve().parents[2] / "resources" / "robots"
+
+SMPL_TO_ROBOT = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+"""Robot axes (x forward, y left, z up), as columns, in SMPL's (z forward, x left, y up)."""
+
+
+@dataclass(frozen=True)
+class Keypoint:
+    """A point of the robot that stands for the mean of some SMPL joints.
+
+    parent: index of the keypoint it hangs on, -1 for the first; rigid: keeps its place at the
+    root; position, direction: weights.
+    """
+
+    name: str
+    human: tuple[int, ...]
+    body: int
+    offset: tuple[float, float, float]
+    parent: int
+    rigid: bool
+    position: float
+    direction: float
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """A body that turns as an SMPL joint does."""
+
+    body: int
+    human: int
+    weight: float
+
+
+@dataclass(frozen=True)
+class Foot:
+    """A sole: corner points at heel and toe in the body's frame, m, and its ankle's keypoint."""
+
+    name: str
+    body: int
+    ankle: int
+    heel: tuple[tuple[float, float, float], ...]
+    toe: tuple[tuple[float, float, float], ...]
+
+    @property
+    def sole(self):
+        """All corners, (P, 3)."""
+        return np.array(self.heel + self.toe)
+
+
+@dataclass(frozen=True, eq=False)
+class Robot:
+    """A kinematic tree of N nodes: bodies, and one node more for each further joint of a body.
+
+    Node i stands at `position[i]`, turned by `rotation[i]`, in its parent's frame, then turns
+    about the line through `anchor[i]` along `axis[i]` (node frame) by the angle of `joint[i]`
+    less `reference`. `levels` holds the nodes by depth; `moves[i, j]`: joint j carries node i.
+    L bodies (without the world), A joints.
+    """
+
+    name: str
+    model_path: Path
+    body_names: tuple[str, ...]
+    joint_names: tuple[str, ...]
+    body_node: np.ndarray
+    parent: np.ndarray
+    position: np.ndarray
+    rotation: np.ndarray
+    joint: np.ndarray
+    axis: np.ndarray
+    anchor: np.ndarray
+    levels: tuple[np.ndarray, ...]
+    moves: np.ndarray
+    joint_node: np.ndarray
+    reference: np.ndarray
+    model_limits: np.ndarray
+    """(A, 2) range of each joint in the model file."""
+    limits: np.ndarray
+    """(A, 2) range that a motion may use."""
+    velocity_limits: np.ndarray
+    """(A,) rad/s."""
+    rest: np.ndarray
+    """(A,) pose of undetermined joints."""
+    keypoints: tuple[Keypoint, ...]
+    orientations: tuple[Orientation, ...]
+    legs: tuple[tuple[int, ...], ...]
+    feet: tuple[Foot, ...]
+
+    def keypoint(self, name):
+        """Index of a keypoint."""
+        return [k.name for k in self.keypoints].index(name)
+
+    @functools.cached_property
+    def rest_frames(self):
+        """Positions (L, 3) and rotations (L, 3, 3) of the bodies at rest, root at the origin."""
+        return _numpy_frames(self, self.rest)
+
+    @functools.cached_property
+    def zero_frames(self):
+        """As `rest_frames`, with all joints at 0."""
+        return _numpy_frames(self, np.zeros(len(self.joint_names)))
+
+    @functools.cached_property
+    def rest_keypoints(self):
+        """Keypoints at rest, root at the origin, (K, 3)."""
+        positions, rotations = self.rest_frames
+        return np.stack([positions[k.body] + rotations[k.body] @ k.offset for k in self.keypoints])
+
+    @functools.cached_property
+    def leg_length(self):
+        """Mean length of the legs from hip to ankle, m."""
+        points = self.rest_keypoints
+        steps = [np.linalg.norm(np.diff(points[list(leg)], axis=0), axis=-1) for leg in self.legs]
+        return float(np.mean([step.sum() for step in steps]))
+
+    @functools.cached_property
+    def selection(self):
+        """The points and bodies that retargeting looks at: keypoints, then soles."""
+        bodies = [k.body for k in self.keypoints]
+        offsets = [k.offset for k in self.keypoints]
+        for foot in self.feet:
+            bodies += [foot.body] * len(foot.sole)
+            offsets += list(foot.sole)
+        return Selection(
+            tuple(bodies),
+            tuple(tuple(float(x) for x in offset) for offset in offsets),
+            tuple(o.body for o in self.orientations),
+        )
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Points, by body and offset (m, body frame), and bodies whose rotation is wanted."""
+
+    bodies: tuple[int, ...]
+    offsets: tuple[tuple[float, float, float], ...]
+    turns: tuple[int, ...]
+
+
+# ---------------------------------------------------------------------------------------------
+# forward kinematics
+
+
+def forward(robot, root_pos, root_quat, joints):
+    """Pose of every body.
+
+    root_pos: (3,) m; root_quat: (4,) wxyz, unit; joints: (A,) rad.
+    Returns positions (L, 3) and rotations (L, 3, 3) in the world.
+    """
+    positions, rotations = _nodes(robot, root_pos, _matrix(root_quat), joints)
+    return positions[robot.body_node], rotations[robot.body_node]
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def observe(robot, selection, root_pos, root_quat, joints):
+    """Selected points (P, 3) and rotations of selected bodies (M, 3, 3), in the world.
+
+    Arguments as in `forward`. Differentiated by the geometric Jacobian: a joint with axis a
+    through o moves a point p by a x (p - o) and turns a body about a (Lynch and Park, Modern
+    Robotics, 2017, sec. 5.1), which costs far less than differentiating the chain of products.
+    """
+    return _observe(robot, selection, root_pos, root_quat, joints)[:2]
+
+
+def _observe(robot, selection, root_pos, root_quat, joints):
+    positions, rotations = _nodes(robot, root_pos, _matrix(root_quat), joints)
+    nodes = robot.body_node[np.array(selection.bodies, int)]
+    offsets = np.array(selection.offsets).reshape(-1, 3).astype(positions.dtype)
+    points = positions[nodes] + jnp.einsum("pab,pb->pa", rotations[nodes], offsets)
+    turns = robot.body_node[np.array(selection.turns, int)]
+    return points, rotations[turns], positions, rotations
+
+
+@observe.defjvp
+def _observe_jvp(robot, selection, primals, tangents):
+    root_pos, root_quat, joints = primals
+    shift, quat_rate, joint_rate = tangents
+    points, turned, positions, rotations = _observe(robot, selection, root_pos, root_quat, joints)
+    node = robot.joint_node
+    dtype = points.dtype
+    axes = jnp.einsum("jab,jb->ja", rotations[node], robot.axis[node].astype(dtype))
+    anchors = positions[node] + jnp.einsum(
+        "jab,jb->ja", rotations[node], robot.anchor[node].astype(dtype)
+    )
+    spin = 2.0 * _vector_of_product(quat_rate, root_quat)
+
+    carried = robot.moves[robot.body_node[np.array(selection.bodies, int)]].astype(dtype)
+    lever = jnp.cross(axes[None], points[:, None] - anchors[None]) * carried[..., None]
+    velocity = shift + jnp.cross(spin, points - root_pos)
+    velocity = velocity + jnp.einsum("pja,j->pa", lever, joint_rate)
+
+    carried = robot.moves[robot.body_node[np.array(selection.turns, int)]].astype(dtype)
+    rate = spin + jnp.einsum("mj,ja,j->ma", carried, axes, joint_rate)
+    turning = jnp.cross(rate[:, None, :], jnp.swapaxes(turned, -1, -2))
+    return (points, turned), (velocity, jnp.swapaxes(turning, -1, -2))
+
+
+def _nodes(robot, root_pos, root_rot, joints):
+    """Positions (N, 3) and rotations (N, 3, 3) of all nodes."""
+    dtype = joints.dtype
+    moving = robot.joint >= 0
+    index = np.maximum(robot.joint, 0)
+    angle = jnp.where(moving, joints[index] - robot.reference[index].astype(dtype), 0.0)
+    cross = _skew(robot.axis)
+    sine = jnp.sin(angle)[:, None, None] * cross.astype(dtype)
+    cosine = (1.0 - jnp.cos(angle))[:, None, None] * (cross @ cross).astype(dtype)
+    turn = jnp.eye(3, dtype=dtype) + sine + cosine
+    local = jnp.einsum("nab,nbc->nac", robot.rotation.astype(dtype), turn)
+    offset = robot.position.astype(dtype)
+    if np.any(robot.anchor):
+        anchor = robot.anchor.astype(dtype)
+        lag = anchor - jnp.einsum("nab,nb->na", turn, anchor)
+        offset = offset + jnp.einsum("nab,nb->na", robot.rotation.astype(dtype), lag)
+    count = len(robot.parent)
+    positions = jnp.zeros((count, 3), dtype).at[0].set(root_pos)
+    rotations = jnp.zeros((count, 3, 3), dtype).at[0].set(root_rot)
+    for nodes in robot.levels[1:]:
+        above = rotations[robot.parent[nodes]]
+        reach = jnp.einsum("nab,nb->na", above, offset[nodes])
+        positions = positions.at[nodes].set(positions[robot.parent[nodes]] + reach)
+        rotations = rotations.at[nodes].set(jnp.einsum("nab,nbc->nac", above, local[nodes]))
+    return positions, rotations
+
+
+def _numpy_frames(robot, joints):
+    with jax.ensure_compile_time_eval():
+        frames = forward(robot, jnp.zeros(3), jnp.array([1.0, 0, 0, 0]), jnp.asarray(joints))
+        return tuple(np.asarray(frame, float) for frame in frames)
+
+
+def _skew(vectors):
+    x, y, z = np.moveaxis(vectors, -1, 0)
+    zero = np.zeros_like(x)
+    rows = [zero, -z, y, z, zero, -x, -y, x, zero]
+    return np.stack(rows, -1).reshape(vectors.shape[:-1] + (3, 3))
+
+
+def _matrix(quat):
+    w, x, y, z = quat
+    return jnp.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def _vector_of_product(left, right):
+    """Vector part of left * conjugate(right), both wxyz."""
+    return right[0] * left[1:] - left[0] * right[1:] - jnp.cross(left[1:], right[1:])
+
+
+# ---------------------------------------------------------------------------------------------
+# reading
+
+
+@functools.cache
+def load_robot(name):
+    """Read a robot: the name of a folder in `resources/robots`, or the path of a YAML.
+
+    Raises PantographError if the file is missing or names bodies, joints or keypoints that do
+    not exist, or if the model has joints that are not hinges.
+    """
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        path = RESOURCES / str(name) / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in RESOURCES.glob("*/*.yaml")))
+        raise PantographError(
+            f"robot {name!r}: {path} does not exist; expected one of {known}, or a YAML's path"
+        )
+    settings = yaml.safe_load(path.read_text())
+    try:
+        tree = _tree(path.parent / settings["model"], settings["root"])
+        return Robot(name=settings["name"], **tree, **_mapping(settings, tree, path))
+    except KeyError as error:
+        raise PantographError(f"{path}: the entry {error} is missing") from None
+
+
+def compile_model(path, root):
+    """The MuJoCo model of a robot file (MJCF or URDF), its root body free to move.
+
+    Meshes are left out: the kinematics do not need them.
+    """
+    import mujoco
+
+    if not path.is_file():
+        raise PantographError(f"{path}: no such robot model")
+    try:
+        spec = mujoco.MjSpec.from_file(str(path))
+        # a URDF's fixed links would be merged into their parents
+        spec.compiler.fusestatic = False
+        for geom in list(spec.geoms):
+            if geom.type == mujoco.mjtGeom.mjGEOM_MESH:
+                spec.delete(geom)
+        for mesh in list(spec.meshes):
+            spec.delete(mesh)
+        body = spec.body(root)
+        if body is None:
+            raise PantographError(f"{path}: the root body {root!r} does not exist")
+        if not list(body.joints):
+            body.add_freejoint()
+        return spec.compile()
+    except ValueError as error:
+        text = " ".join(str(error).split())
+        raise PantographError(f"{path}: MuJoCo cannot read it: {text}") from None
+
+
+def _tree(path, root):
+    import mujoco
+
+    model = compile_model(path, root)
+    start = model.body(root).id
+    inside = [start]
+    for body in range(start + 1, model.nbody):
+        if model.body_parentid[body] in inside:
+            inside.append(body)
+    node_of, body_node, joint_names, joint_ids = {}, [], [], []
+    parent, position, rotation, joint, axis, anchor = [], [], [], [], [], []
+    for body in inside:
+        first, count = model.body_jntadr[body], model.body_jntnum[body]
+        hinges = [] if body == start else list(range(first, first + count))
+        above = node_of.get(model.body_parentid[body], -1)
+        place, turn = model.body_pos[body], _numpy_matrix(model.body_quat[body])
+        for hinge in hinges or [None]:
+            parent.append(above)
+            position.append(place)
+            rotation.append(turn)
+            if hinge is None:
+                joint.append(-1)
+                axis.append(np.array([0.0, 0.0, 1.0]))
+                anchor.append(np.zeros(3))
+            else:
+                label = model.joint(hinge).name
+                if model.jnt_type[hinge] != mujoco.mjtJoint.mjJNT_HINGE:
+                    raise PantographError(f"{path}: joint {label!r} is not a hinge")
+                if not model.jnt_limited[hinge]:
+                    raise PantographError(f"{path}: joint {label!r} has no range")
+                joint.append(len(joint_ids))
+                joint_ids.append(hinge)
+                joint_names.append(label)
+                axis.append(model.jnt_axis[hinge])
+                anchor.append(model.jnt_pos[hinge])
+            above, place, turn = len(parent) - 1, np.zeros(3), np.eye(3)
+        node_of[body] = above
+        body_node.append(above)
+    parent, joint = np.array(parent), np.array(joint)
+    depth = np.zeros(len(parent), int)
+    moves = np.zeros((len(parent), len(joint_ids)), bool)
+    for node in range(len(parent)):
+        if parent[node] >= 0:
+            depth[node] = depth[parent[node]] + 1
+            moves[node] = moves[parent[node]]
+        if joint[node] >= 0:
+            moves[node, joint[node]] = True
+    address = model.jnt_qposadr[joint_ids]
+    return {
+        "model_path": path,
+        "body_names": tuple(model.body(body).name for body in inside),
+        "joint_names": tuple(joint_names),
+        "body_node": np.array(body_node),
+        "parent": parent,
+        "position": np.array(position),
+        "rotation": np.array(rotation),
+        "joint": joint,
+        "axis": np.array(axis),
+        "anchor": np.array(anchor),
+        "levels": tuple(np.flatnonzero(depth == level) for level in range(depth.max() + 1)),
+        "moves": moves,
+        "joint_node": np.array([np.flatnonzero(joint == j)[0] for j in range(len(joint_ids))]),
+        "reference": model.qpos0[address],
+        "model_limits": model.jnt_range[joint_ids],
+    }
+
+
+def _numpy_matrix(quat):
+    w, (x, y, z) = quat[0], quat[1:]
+    cross = _skew(np.array([x, y, z]))
+    return np.eye(3) + 2 * w * cross + 2 * cross @ cross
+
+
+def _mapping(settings, tree, path):
+    joints = tree["joint_names"]
+
+    def pick(table, default):
+        values = np.array([default] * len(joints) if np.ndim(default) == 0 else default, float)
+        for pattern, value in (table or {}).items():
+            hits = [i for i, joint in enumerate(joints) if fnmatch.fnmatchcase(joint, pattern)]
+            if not hits:
+                raise PantographError(f"{path}: no joint matches {pattern!r}")
+            values[hits] = value
+        return values
+
+    def index(names, name, what):
+        if name not in names:
+            raise PantographError(
+                f"{path}: {what} {name!r} does not exist; there are {', '.join(names)}"
+            )
+        return list(names).index(name)
+
+    def body(name):
+        return index(tree["body_names"], name, "body")
+
+    def human(name):
+        return index(SMPL_JOINTS, name, "SMPL joint")
+
+    def point(values):
+        return tuple(float(value) for value in values)
+
+    model_limits = tree["model_limits"]
+    chosen = pick(settings.get("limits"), model_limits)
+    limits = np.stack(
+        [
+            np.maximum(chosen[:, 0], model_limits[:, 0]),
+            np.minimum(chosen[:, 1], model_limits[:, 1]),
+        ],
+        axis=-1,
+    )
+    if np.any(limits[:, 0] > limits[:, 1]):
+        raise PantographError(f"{path}: a range in `limits` lies outside the model's")
+    velocity_limits = pick(settings["velocity_limits"], np.nan)
+    if np.isnan(velocity_limits).any():
+        missing = joints[int(np.flatnonzero(np.isnan(velocity_limits))[0])]
+        raise PantographError(f"{path}: joint {missing!r} has no velocity limit")
+
+    names = list(settings["keypoints"])
+    keypoints = []
+    for name, entry in settings["keypoints"].items():
+        above = index(names[: len(keypoints)], entry["from"], "keypoint") if keypoints else -1
+        keypoints.append(
+            Keypoint(
+                name=name,
+                human=tuple(human(joint) for joint in entry["human"]),
+                body=body(entry["body"]),
+                offset=point(entry.get("offset", (0, 0, 0))),
+                parent=above,
+                rigid=bool(entry.get("rigid", False)),
+                position=float(entry.get("position", 0)),
+                direction=float(entry.get("direction", 0)),
+            )
+        )
+    return {
+        "limits": limits,
+        "velocity_limits": velocity_limits,
+        "rest": np.clip(pick(settings.get("rest"), 0.0), limits[:, 0], limits[:, 1]),
+        "keypoints": tuple(keypoints),
+        "orientations": tuple(
+            Orientation(body(name), human(entry["human"]), float(entry["weight"]))
+            for name, entry in settings["orientations"].items()
+        ),
+        "legs": tuple(
+            tuple(index(names, name, "keypoint") for name in leg) for leg in settings["legs"]
+        ),
+        "feet": tuple(
+            Foot(
+                name=name,
+                body=body(entry["body"]),
+                ankle=index(names, entry["ankle"], "keypoint"),
+                heel=tuple(point(corner) for corner in entry["heel"]),
+                toe=tuple(point(corner) for corner in entry["toe"]),
+            )
+            for name, entry in settings["feet"].items()
+        ),
+    }
