@@ -436,6 +436,8 @@ class Video(Product):
             content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ContractError(f"{path}: not a readable video.json ({error})") from error
+        if not isinstance(content, dict):
+            raise ContractError(f"{path}: not a readable video.json (expected an object)")
         if content.get("schema") != cls.SCHEMA or content.get("schema_version") != cls.VERSION:
             raise ContractError(
                 f"{path}: expected schema 'video' version {cls.VERSION}, "

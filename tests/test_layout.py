@@ -1,0 +1,78 @@
+"""A method is one rule, one script, one env, one test file, all of one name."""
+
+import ast
+import re
+
+import pytest
+import yaml
+
+from conftest import ROOT
+
+SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
+RULES = {
+    name: (path, body)
+    for path in sorted((ROOT / "rules").glob("*.smk"))
+    for name, body in re.findall(r"^rule (\w+):\n((?:[ \t]+.*\n|\n)*)", path.read_text(), re.M)
+}
+ON_OLD_PYTHON = ("__init__", "cli", "contracts", "conventions", "errors")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_has_a_rule_and_a_test(name):
+    assert name in RULES
+    assert (ROOT / "tests" / f"test_{name}.py").is_file()
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_calls_its_script_and_says_what_it_needs(name):
+    path, body = RULES[name]
+    assert name in SCRIPTS
+    assert name.split("_")[0] == path.stem or name.startswith("make_")
+    for part in ("log:", "conda:", "threads:", "resources:", "shell:", f'script("{name}")'):
+        assert part in body, f"{path.name}: rule {name} lacks {part}"
+    environment = re.search(r'conda:\s+"([^"]+)"', body).group(1)
+    assert (path.parent / environment).is_file()
+
+
+def test_the_snakefile_is_short():
+    assert len((ROOT / "Snakefile").read_text().splitlines()) < 60
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_starts_light(name):
+    tree = ast.parse((ROOT / "scripts" / f"{name}.py").read_text())
+    heavy = {"jax", "mediapipe", "cv2", "mujoco", "open3d", "pycolmap", "av", "torch"}
+    for node in tree.body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            module = getattr(node, "module", None) or node.names[0].name
+            assert module.split(".")[0] not in heavy
+
+
+@pytest.mark.parametrize("name", ON_OLD_PYTHON)
+def test_the_shared_modules_are_python_3_8(name):
+    source = (ROOT / "scripts" / "pantograph" / f"{name}.py").read_text()
+    tree = ast.parse(source, feature_version=(3, 8))
+    allowed = {"argparse", "dataclasses", "hashlib", "json", "os", "sys", "tempfile", "traceback"}
+    allowed |= {"__future__", "pathlib", "typing", "h5py", "numpy"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            assert {alias.name.split(".")[0] for alias in node.names} <= allowed
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            assert node.module.split(".")[0] in allowed
+
+
+def test_the_environment_has_the_locked_versions():
+    lock = dict(
+        line.split("==")
+        for line in (ROOT / "requirements.lock").read_text().splitlines()
+        if "==" in line and not line.startswith("#")
+    )
+    for path in (ROOT / "envs").glob("*.yaml"):
+        content = yaml.safe_load(path.read_text())
+        assert content["channels"] == ["conda-forge", "nodefaults"]
+        assert list(content["dependencies"][-1]) == ["pip"]
+    pins = yaml.safe_load((ROOT / "envs/pantograph.yaml").read_text())["dependencies"][-1]["pip"]
+    for pin in pins:
+        name, version = pin.split("==")
+        assert lock[name] == version
+    assert "opencv-python" not in lock and "torch" not in lock
