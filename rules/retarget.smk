@@ -1,5 +1,6 @@
 rule retarget_trajectory:
     input:
+        video="<results>/{route}/{video}/video.json",
         gravity="<results>/{route}/{video}/gravity.h5",
         contacts="<results>/{route}/{video}/contacts.h5",
         mesh="<results>/{route}/{video}/mesh.h5",
@@ -21,7 +22,7 @@ rule retarget_trajectory:
         options=options("retarget_trajectory"),
     shell:
         "python {params.script:q}"
-        " --gravity {input.gravity:q} --contacts {input.contacts:q}"
+        " --video {input.video:q} --gravity {input.gravity:q} --contacts {input.contacts:q}"
         " --mesh {input.mesh:q} --robot {wildcards.robot:q}"
         " --out {output.motion:q} {params.options}"
         " >{log:q} 2>&1"

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from conftest import ROOT
+from pantograph.config import script_options
 
 SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
 RULES = {
@@ -32,6 +33,19 @@ def test_a_rule_calls_its_script_and_says_what_it_needs(name):
         assert part in body, f"{path.name}: rule {name} lacks {part}"
     environment = re.search(r'conda:\s+"([^"]+)"', body).group(1)
     assert (path.parent / environment).is_file()
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_gives_its_script_what_it_asks_for(name):
+    known = script_options(str(ROOT / "scripts" / f"{name}.py"))
+    text = RULES[name][1]
+    if "ingest_arguments" in text:
+        text += (ROOT / "rules" / "common.smk").read_text()
+    given = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", text))
+    needed = {option for option, words in known.items() if "required" in words}
+    assert needed <= given
+    if "ingest_arguments" not in text:
+        assert given <= set(known)
 
 
 def test_the_snakefile_is_short():
