@@ -1,0 +1,477 @@
+"""Costs and states that body fit and human-scene alignment share.
+
+State of a frame: {"transl": (3,) pelvis joint, "root": (4,) wxyz, "joints": (N, 4) wxyz}, N the
+`FITTED` joints; its tangent is (translation, root rotation, joint rotations), rotations perturbed
+on the right. Costs are pure functions `cost(states, shared, data)`; `data` carries everything
+that varies, weights included.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import jax
+import jax.numpy as jnp
+import jaxlie
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from . import jaxcache, landmarks, skeleton
+from .body import joints, stature
+from .contracts import Body, PersonBody
+from .conventions import SMPL_JOINTS
+from .errors import PantographError, Rejected
+from .solver import Cost, Options, Problem, Smoothness, pad, pad_length, solve
+
+FITTED = tuple(
+    joint
+    for joint, name in enumerate(SMPL_JOINTS)
+    if joint and not name.endswith(("_hand", "_foot"))
+)
+"""Joints with a free rotation; toes and fingers keep their rest rotation."""
+DIM = 6 + 3 * len(FITTED)
+
+_FITTED = np.array(FITTED)
+
+
+# ---------------------------------------------------------------------------------------------
+# states
+
+
+def retract(state, delta):
+    """Move a state along a tangent vector (DIM,)."""
+    turn = jaxlie.SO3.exp(delta[6:].reshape(-1, 3))
+    return {
+        "transl": state["transl"] + delta[:3],
+        "root": (jaxlie.SO3(state["root"]) @ jaxlie.SO3.exp(delta[3:6])).wxyz,
+        "joints": (jaxlie.SO3(state["joints"]) @ turn).wxyz,
+    }
+
+
+def rotations(state):
+    """All 24 rotation matrices of a state, (24, 3, 3)."""
+    out = jnp.broadcast_to(jnp.eye(3), (24, 3, 3))
+    out = out.at[0].set(jaxlie.SO3(state["root"]).as_matrix())
+    return out.at[_FITTED].set(jaxlie.SO3(state["joints"]).as_matrix())
+
+
+def pack(global_orient, body_pose, transl):
+    """States (numpy) from SMPL matrices (T, 3, 3), (T, 23, 3, 3) and pelvis positions (T, 3)."""
+
+    def wxyz(matrices):
+        flat = Rotation.from_matrix(matrices.reshape(-1, 3, 3)).as_quat()[:, [3, 0, 1, 2]]
+        return flat.reshape(*matrices.shape[:-2], 4).astype(np.float32)
+
+    return {
+        "transl": np.asarray(transl, np.float32),
+        "root": wxyz(global_orient),
+        "joints": wxyz(body_pose[:, _FITTED - 1]),
+    }
+
+
+def unpack(states):
+    """SMPL matrices (T, 3, 3), (T, 23, 3, 3) and pelvis positions (T, 3) from states."""
+    matrices = np.asarray(jax.vmap(rotations)(states))
+    return matrices[:, 0], matrices[:, 1:], np.asarray(states["transl"])
+
+
+def points(rest, rotation, pelvis):
+    """Fitted landmarks (M, 3), joints (24, 3) and joint rotations (24, 3, 3).
+
+    rest: (24, 3) rest joints, m; rotation: (24, 3, 3) parent to child; pelvis: (3,) m.
+    """
+    joints, world = skeleton.forward(rest, rotation, pelvis)
+    turned = jnp.einsum("mab,mb->ma", world[landmarks.FRAMES], landmarks.OFFSETS)
+    return joints[landmarks.CARRIERS] + turned, joints, world
+
+
+# ---------------------------------------------------------------------------------------------
+# costs
+
+
+def project(intrinsics, x):
+    """Pinhole projection of camera-frame points (M, 3) to px (M, 2); depth is kept above 0.1 m."""
+    depth = jnp.maximum(x[:, 2:], 0.1)
+    focal = jnp.stack([intrinsics[0, 0], intrinsics[1, 1]])
+    return x[:, :2] / depth * focal + intrinsics[:2, 2]
+
+
+def pose_prior(states, shared, data):
+    """Rotation vectors of the fitted joints relative to data["rotation"], times data["weight"].
+
+    data: rotation (N, 4) wxyz, weight (N, 3) 1/rad per axis of the joint's own frame.
+    """
+    turn = jaxlie.SO3(data["rotation"]).inverse() @ jaxlie.SO3(states[0]["joints"])
+    return (turn.log() * data["weight"]).ravel()
+
+
+# axis of flexion in the joint's own frame, and its sign
+_HINGES = {
+    "left_knee": (0, 1.0),
+    "right_knee": (0, 1.0),
+    "left_elbow": (1, -1.0),
+    "right_elbow": (1, 1.0),
+}
+_HINGE_ROWS = np.array([FITTED.index(SMPL_JOINTS.index(name)) for name in _HINGES])
+_HINGE_AXES = np.array([axis for axis, _ in _HINGES.values()])
+_HINGE_SIGNS = np.array([sign for _, sign in _HINGES.values()], np.float32)
+
+
+def hinge_limits(states, shared, data):
+    """Knees and elbows do not bend backwards: one-sided rotation about the hinge, rad * weight."""
+    turn = jaxlie.SO3(states[0]["joints"][_HINGE_ROWS]).log()
+    flexion = turn[np.arange(len(_HINGE_AXES)), _HINGE_AXES] * _HINGE_SIGNS
+    return jnp.minimum(flexion, 0.0) * data
+
+
+def _turning(first, second):
+    return (jaxlie.SO3(first).inverse() @ jaxlie.SO3(second)).log()
+
+
+def _acceleration(states, data):
+    before, now, after = states
+    return jnp.concatenate(
+        [
+            after["transl"] - 2.0 * now["transl"] + before["transl"],
+            _turning(now["root"], after["root"]) - _turning(before["root"], now["root"]),
+            (
+                _turning(now["joints"], after["joints"]) - _turning(before["joints"], now["joints"])
+            ).ravel(),
+        ]
+    )
+
+
+def _weights(data):
+    return data
+
+
+SMOOTHNESS = Smoothness("smoothness", _acceleration, _weights)
+"""Acceleration of the state, 1/frame^2, times data (DIM,)."""
+
+
+def smoothness_weights(fps, translation=4.0, root=15.0, joints=30.0, distal=60.0):
+    """Weights (DIM,) that make an acceleration of the given size one standard deviation.
+
+    translation in m/s^2, the others in rad/s^2; `distal` is for wrists, ankles and the head.
+    """
+    light = ("left_wrist", "right_wrist", "left_ankle", "right_ankle", "head")
+    sigma = np.array([distal if SMPL_JOINTS[j] in light else joints for j in FITTED])
+    every = np.concatenate([[translation] * 3, [root] * 3, np.repeat(sigma, 3)])
+    return (fps**2 / every).astype(np.float32)
+
+
+def joint_weights(default, overrides):
+    """Prior weights (N, 3): 1 / sigma, `overrides` maps a joint's name to three sigmas (rad)."""
+    weight = np.full((len(FITTED), 3), 1.0 / default, np.float32)
+    for name, sigma in overrides.items():
+        weight[FITTED.index(SMPL_JOINTS.index(name))] = 1.0 / np.asarray(sigma, np.float32)
+    return weight
+
+
+# ---------------------------------------------------------------------------------------------
+# starting point
+
+
+def _swing(source, target):
+    """The smallest rotation of direction `source` (3,) to `target` (T, 3), (T, 3, 3)."""
+    source = source / np.linalg.norm(source)
+    target = target / np.maximum(np.linalg.norm(target, axis=-1, keepdims=True), 1e-9)
+    axis = np.cross(source, target)
+    sine = np.linalg.norm(axis, axis=-1, keepdims=True)
+    angle = np.arctan2(sine, (target @ source)[:, None])
+    return Rotation.from_rotvec(axis / np.maximum(sine, 1e-9) * angle).as_matrix()
+
+
+def _frame(left, up):
+    """Orthonormal axes (T, 3, 3), columns x left, y up, z forward, from two directions (T, 3)."""
+    y = up / np.maximum(np.linalg.norm(up, axis=-1, keepdims=True), 1e-9)
+    x = left - (left * y).sum(-1, keepdims=True) * y
+    x = x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-9)
+    return np.stack([x, y, np.cross(x, y)], -1)
+
+
+def initial_pose(rest, at):
+    """Rotations (T, 24, 3, 3) whose bones point along observed landmarks.
+
+    rest: (24, 3) rest joints, m; at: function from a landmark's name to its positions (T, 3) m.
+    """
+    index = SMPL_JOINTS.index
+    count = len(at("left_hip"))
+    local = np.broadcast_to(np.eye(3), (count, 24, 3, 3)).copy()
+    hips = 0.5 * (at("left_hip") + at("right_hip"))
+    shoulders = 0.5 * (at("left_shoulder") + at("right_shoulder"))
+    pelvis = _frame(at("left_hip") - at("right_hip"), shoulders - hips)
+    chest = _frame(at("left_shoulder") - at("right_shoulder"), shoulders - hips)
+    local[:, 0] = pelvis
+    bend = Rotation.from_matrix(np.einsum("tba,tbc->tac", pelvis, chest)).as_rotvec()
+    third = Rotation.from_rotvec(bend / 3).as_matrix()
+    for name in ("spine1", "spine2", "spine3"):
+        local[:, index(name)] = third
+    for side in ("left", "right"):
+        chains = (
+            (pelvis, (("hip", "knee"), ("knee", "ankle"))),
+            (chest, (("shoulder", "elbow"), ("elbow", "wrist"))),
+        )
+        for base, bones in chains:
+            world = base
+            for start, end in bones:
+                bone = rest[index(f"{side}_{end}")] - rest[index(f"{side}_{start}")]
+                seen = np.einsum("tba,tb->ta", world, at(f"{side}_{end}") - at(f"{side}_{start}"))
+                turn = _swing(bone, seen)
+                local[:, index(f"{side}_{start}")] = turn
+                world = world @ turn
+    return local
+
+
+# ---------------------------------------------------------------------------------------------
+# the fit of one person
+
+# Standard deviations of single joints, rad: hinges hardly turn about their other axes, the
+# spine and the collars hardly at all.
+POSE_SIGMAS = {
+    "left_knee": (1.5, 0.1, 0.1),
+    "right_knee": (1.5, 0.1, 0.1),
+    "left_elbow": (0.5, 1.5, 0.15),
+    "right_elbow": (0.5, 1.5, 0.15),
+    "left_ankle": (0.4, 0.25, 0.2),
+    "right_ankle": (0.4, 0.25, 0.2),
+    "left_wrist": (0.3, 0.3, 0.3),
+    "right_wrist": (0.3, 0.3, 0.3),
+    "left_hip": (1.2, 0.6, 0.5),
+    "right_hip": (1.2, 0.6, 0.5),
+    "left_shoulder": (1.5, 1.5, 1.5),
+    "right_shoulder": (1.5, 1.5, 1.5),
+    "left_collar": (0.15, 0.15, 0.15),
+    "right_collar": (0.15, 0.15, 0.15),
+    "spine1": (0.25, 0.15, 0.12),
+    "spine2": (0.25, 0.15, 0.12),
+    "spine3": (0.25, 0.15, 0.12),
+    "neck": (0.3, 0.3, 0.2),
+    "head": (0.3, 0.4, 0.2),
+}
+SIGMA_3D = np.array([0.035, 0.035, 0.06], np.float32)
+"""Noise of a 3D landmark along the camera's axes, m."""
+SIGMA_2D = 0.011
+"""Noise of a 2D landmark over the person's height in the picture."""
+MIN_LANDMARKS = 6
+"""A frame counts as seen with at least this many landmarks of a score over 0.3."""
+LONGEST_BRIDGE = 0.5
+"""Gaps up to this long are bridged on the manifold, s."""
+
+
+@lru_cache(maxsize=2)
+def _problem(model):
+    template = jnp.asarray(model.J_template, jnp.float32)
+    directions = jnp.asarray(model.J_shapedirs, jnp.float32)
+    top, sole = model.v_template[:, 1].argmax(), model.v_template[:, 1].argmin()
+    stature = float(model.v_template[top, 1] - model.v_template[sole, 1])
+    stature_directions = jnp.asarray(
+        model.shapedirs[top, 1] - model.shapedirs[sole, 1], jnp.float32
+    )
+    left_hip, right_hip = (landmarks.NAMES.index(f"{side}_hip") for side in ("left", "right"))
+
+    def place(state, betas):
+        return points(template + directions @ betas, rotations(state), state["transl"])[0]
+
+    def reprojection(states, betas, data):
+        seen = project(data["intrinsics"], place(states[0], betas))
+        return (seen - data["xy"]) * data["weight"][:, None]
+
+    def landmarks3d(states, betas, data):
+        found = place(states[0], betas)
+        found = found - 0.5 * (found[left_hip] + found[right_hip])
+        return (found - data["xyz"]) * data["weight"]
+
+    def shape(states, betas, data):
+        tall = (stature + stature_directions @ betas - data["stature"]) * data["stature_weight"]
+        return jnp.concatenate([betas * data["weight"], tall[None]])
+
+    return Problem(
+        (
+            Cost("reprojection", reprojection, robust=3.0),
+            Cost("landmarks3d", landmarks3d, robust=3.0),
+            Cost("pose_prior", pose_prior),
+            Cost("hinge_limits", hinge_limits),
+            Cost("shape", shape),
+            SMOOTHNESS,
+        ),
+        retract,
+        DIM,
+        shared_dim=directions.shape[-1],
+    )
+
+
+def translation_from_landmarks(xyz, xy, weight, intrinsics):
+    """Translations (T, 3) that bring 3D landmarks onto their 2D ones, by linear least squares.
+
+    xyz: (T, M, 3) m in camera axes; xy: (T, M, 2) px; weight: (T, M); intrinsics: (T, 3, 3).
+    """
+    focal = np.stack([intrinsics[:, 0, 0], intrinsics[:, 1, 1]], -1)[:, None]
+    ray = (xy - intrinsics[:, None, :2, 2]) / focal
+    zero, one = np.zeros(ray.shape[:2]), np.ones(ray.shape[:2])
+    rows = np.stack(
+        [np.stack([one, zero, -ray[..., 0]], -1), np.stack([zero, one, -ray[..., 1]], -1)], 2
+    )
+    right = ray * xyz[..., 2:] - xyz[..., :2]
+    scale = np.maximum(weight, 1e-4)[..., None]
+    rows = (rows * scale[..., None]).reshape(len(xyz), -1, 3)
+    right = (right * scale).reshape(len(xyz), -1)
+    normal = np.einsum("trk,trl->tkl", rows, rows)
+    return np.linalg.solve(normal, np.einsum("trk,tr->tk", rows, right)[..., None])[..., 0]
+
+
+def observed_frames(visible, fps):
+    """Frames (T,) that a track covers: the visible ones and gaps of at most LONGEST_BRIDGE."""
+    covered = visible.copy()
+    frames = np.flatnonzero(visible)
+    for first, second in zip(frames[:-1], frames[1:], strict=True):
+        if second - first - 1 <= LONGEST_BRIDGE * fps:
+            covered[first:second] = True
+    return covered
+
+
+def interpolate(values, known):
+    """Rows of `values` (T, ...) where `known`, the nearest known row elsewhere."""
+    frames = np.flatnonzero(known)
+    nearest = np.abs(np.arange(len(known))[:, None] - frames[None]).argmin(1)
+    return values[frames[nearest]]
+
+
+def fit(model, person, names, intrinsics, fps, stature=None, iterations=40):
+    """SMPL parameters of one person from 2D and 3D landmarks, in each frame's camera.
+
+    model: body.BodyModel; person: contracts.PersonKeypoints with landmarks3d; names: keypoint
+    names; intrinsics: (T, 3, 3) px; stature: m, or None if unknown.
+    Returns a dict with states (T leading), betas (10,), covered (T,), confidence (T,),
+    swapped (T, 2), span (first, last frame) and the solver's result.
+    """
+    covered = observed_frames(person.visible, fps)
+    first, last = np.flatnonzero(covered)[[0, -1]]
+    part = slice(first, last + 1)
+    visible = person.visible[part]
+    index, present = landmarks.select(names)
+    size = landmarks.picture_size(person.xy[part][visible], person.score[part][visible])
+    xy, xyz, score, swapped = landmarks.repair_swaps(
+        person.xy[part], person.landmarks3d[part], person.score[part], visible, size
+    )
+    camera = intrinsics[part].astype(float)
+    turn = landmarks.viewing_rotations(xy, score, camera)
+    xyz = np.einsum("tab,tjb->tja", turn, xyz)[:, index]
+    xy, score = xy[:, index], score[:, index] * present * visible[:, None]
+    hips = [landmarks.NAMES.index(f"{side}_hip") for side in ("left", "right")]
+    xyz = xyz - xyz[:, hips].mean(1, keepdims=True)
+
+    middle = interpolate(translation_from_landmarks(xyz, xy, score, camera), visible)
+    xyz = interpolate(xyz, visible)
+    local = initial_pose(model.J_template, lambda name: xyz[:, landmarks.NAMES.index(name)])
+    start = pack(local[:, 0], local[:, 1:], middle)
+
+    count = last - first + 1
+    length = pad_length(count)
+    leading = np.zeros(length, np.float32)
+    leading[0] = 1.0
+    data = {
+        "reprojection": {
+            "intrinsics": camera,
+            "xy": xy,
+            "weight": score * landmarks.WEIGHTS2D / (SIGMA_2D * size),
+        },
+        "landmarks3d": {
+            "xyz": xyz,
+            "weight": (score * landmarks.WEIGHTS3D)[..., None] / SIGMA_3D,
+        },
+        "pose_prior": {
+            "rotation": np.broadcast_to(np.array([1.0, 0, 0, 0]), (count, len(FITTED), 4)),
+            "weight": np.broadcast_to(joint_weights(0.3, POSE_SIGMAS), (count, len(FITTED), 3)),
+        },
+        "hinge_limits": np.full(count, 1 / 0.05),
+        "smoothness": np.broadcast_to(smoothness_weights(fps), (count, DIM)),
+    }
+    data = jax.tree.map(lambda leaf: leaf.astype(np.float32), pad(data, length))
+    data["shape"] = {
+        "weight": leading[:, None] * np.float32(3.0),
+        "stature": np.full(length, stature or 0.0, np.float32),
+        "stature_weight": leading * np.float32(1000.0 if stature else 0.0),
+    }
+    valid = np.arange(length) < count
+    result = solve(
+        _problem(model),
+        pad(start, length),
+        np.zeros(model.J_shapedirs.shape[-1]),
+        data,
+        valid,
+        options=Options(iterations=iterations, tolerance=1e-4),
+    )
+    return {
+        "states": jax.tree.map(lambda leaf: np.asarray(leaf)[:count], result.x),
+        "betas": np.asarray(result.shared),
+        "covered": covered[part],
+        "confidence": (score * landmarks.WEIGHTS2D).sum(-1) / landmarks.WEIGHTS2D.sum(),
+        "swapped": swapped,
+        "span": part,
+        "result": result,
+    }
+
+
+def fit_people(model, video, keypoints, scene, min_seconds=0.5, iterations=40):
+    """Fit everyone in a `Keypoints` product; returns a `Body` in the cameras' frames.
+
+    model: body.BodyModel; video, keypoints, scene: contracts. Statures known from the video
+    table go to the people in the order of their ids' rank. Raises Rejected if nobody is left and
+    PantographError if the keypoints have no landmarks3d.
+    """
+    jaxcache.enable()
+    people, dropped, stats = {}, {}, {}
+    for rank, (pid, person) in enumerate(keypoints.people.items()):
+        if person.landmarks3d is None:
+            raise PantographError(
+                "this fit needs keypoints with landmarks3d; choose a pose2d method that gives "
+                "them, or another body method"
+            )
+        count = int((person.visible & ((person.score > 0.3).sum(-1) >= MIN_LANDMARKS)).sum())
+        if count < max(3, min_seconds * video.fps):
+            dropped[str(pid)] = f"keypoints in {count} frames only"
+            continue
+        height = video.person_height[rank] if rank < len(video.person_height) else None
+        fitted = fit(
+            model, person, keypoints.keypoint_names, scene.intrinsics, video.fps, height, iterations
+        )
+        people[pid] = _person(model, fitted, len(person.visible))
+        stats[f"person{pid}"] = {
+            "stature_m": round(stature(model, fitted["betas"]), 4),
+            "swapped_frames": int(fitted["swapped"].any(-1).sum()),
+            "iterations": int(fitted["result"].iterations),
+            "cost": {
+                name: round(float(value), 3) for name, value in fitted["result"].terms.items()
+            },
+        }
+    if not people:
+        raise Rejected("nobody is seen long enough to fit a body")
+    return Body(
+        people=people,
+        body_model=model.name,
+        intrinsics=scene.intrinsics[0],
+        dropped=dropped,
+        stats=stats,
+    )
+
+
+def _person(model, fitted, count):
+    orient, pose, transl = unpack(fitted["states"])
+    part = fitted["span"]
+    eye = np.eye(3)
+    person = PersonBody(
+        valid=np.zeros(count, bool),
+        confidence=np.zeros(count, np.float32),
+        global_orient=np.tile(eye, (count, 1, 1)),
+        body_pose=np.tile(eye, (count, 23, 1, 1)),
+        betas=fitted["betas"],
+        transl=np.zeros((count, 3)),
+        joints=np.zeros((count, 24, 3)),
+    )
+    person.valid[part] = fitted["covered"]
+    person.confidence[part] = fitted["confidence"]
+    person.global_orient[part], person.body_pose[part] = orient, pose
+    person.transl[part] = transl
+    person.joints[part] = joints(model, fitted["betas"], orient, pose, transl)
+    return person

@@ -1,0 +1,159 @@
+"""Named landmarks on the SMPL skeleton, and the repair of raw 3D landmarks."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from .conventions import MEDIAPIPE_LANDMARKS, SMPL_JOINTS, mirrored
+
+# Where each landmark sits: the joint that carries it, its offset from that joint in the rest pose
+# of a body of mean stature (x of the left side; m), and how much its 2D and 3D positions count.
+# Hips: annotators click the skin over the trochanter, outside and above the joint's centre.
+_LEFT = {
+    "ear": ("head", (0.079, 0.052, -0.014), 0.6, 0.4),
+    "shoulder": ("left_shoulder", (0.0, 0.0, 0.0), 1.0, 1.0),
+    "elbow": ("left_elbow", (0.0, 0.0, 0.0), 1.0, 1.0),
+    "wrist": ("left_wrist", (0.0, 0.0, 0.0), 1.0, 0.8),
+    "index": ("left_wrist", (0.10, -0.005, 0.02), 0.3, 0.2),
+    "pinky": ("left_wrist", (0.09, -0.005, -0.03), 0.3, 0.2),
+    "hip": ("pelvis", None, 1.0, 1.0),
+    "knee": ("left_knee", (0.0, 0.0, 0.0), 1.0, 1.0),
+    "ankle": ("left_ankle", (0.0, 0.0, 0.0), 1.0, 1.0),
+    "heel": ("left_ankle", (0.0, -0.05, -0.05), 0.6, 0.5),
+    "foot_index": ("left_foot", (-0.005, -0.008, 0.058), 0.7, 0.5),
+}
+_HIP = (0.03, 0.02, 0.0)
+
+
+def _table():
+    rows = [("nose", "head", (0.0, 0.042, 0.108), 0.6, 0.4)]
+    for name, (joint, offset, weight2d, weight3d) in _LEFT.items():
+        for side, sign in (("left", 1.0), ("right", -1.0)):
+            if offset is None:
+                carrier, place = f"{side}_hip", _HIP
+            else:
+                carrier, place = joint.replace("left", side), offset
+            rows.append(
+                (f"{side}_{name}", carrier, (sign * place[0], *place[1:]), weight2d, weight3d)
+            )
+    return rows
+
+
+_ROWS = _table()
+NAMES = tuple(row[0] for row in _ROWS)
+"""Landmarks that are fitted, M of them."""
+CARRIERS = np.array([SMPL_JOINTS.index(row[1]) for row in _ROWS])
+"""Joint that carries each landmark, (M,)."""
+# a hip landmark moves with the pelvis, not with the thigh
+FRAMES = np.where([row[1].endswith("_hip") for row in _ROWS], 0, CARRIERS)
+"""Joint whose rotation turns each landmark's offset, (M,)."""
+OFFSETS = np.array([row[2] for row in _ROWS], np.float32)
+"""Offsets from the carrier in the rest pose, (M, 3) m."""
+WEIGHTS2D = np.array([row[3] for row in _ROWS], np.float32)
+WEIGHTS3D = np.array([row[4] for row in _ROWS], np.float32)
+
+
+def select(names):
+    """Index of each fitted landmark in `names`, and whether it is there, both (M,)."""
+    index = {name: i for i, name in enumerate(names)}
+    present = np.array([name in index for name in NAMES])
+    return np.array([index.get(name, 0) for name in NAMES]), present
+
+
+def picture_size(xy, score):
+    """The person's size in the picture, px: the median over frames of the longer side of the
+    box around landmarks with a score over 0.3. xy: (T, J, 2) px; score: (T, J).
+
+    NaN if no frame has two such landmarks.
+    """
+    sizes = []
+    for points, good in zip(xy, score > 0.3, strict=True):
+        if good.sum() > 1:
+            sizes.append(np.ptp(points[good], axis=0).max())
+    return float(np.median(sizes)) if sizes else float("nan")
+
+
+def viewing_rotations(xy, score, intrinsics):
+    """Rotations (T, 3, 3) that turn a crop's axes into the camera's.
+
+    A landmark model sees a crop as if the camera looked straight at it; the viewing ray through
+    the crop's centre says how far the camera looked past it.
+    xy: (T, J, 2) px; score: (T, J); intrinsics: (T, 3, 3).
+    """
+    weight = np.maximum(score, 1e-3)[..., None]
+    centre = (xy * weight).sum(1) / weight.sum(1)
+    focal = np.stack([intrinsics[:, 0, 0], intrinsics[:, 1, 1]], -1)
+    ray = np.concatenate([(centre - intrinsics[:, :2, 2]) / focal, np.ones((len(xy), 1))], -1)
+    ray /= np.linalg.norm(ray, axis=-1, keepdims=True)
+    axis = np.cross(np.array([0.0, 0.0, 1.0]), ray)
+    sine = np.linalg.norm(axis, axis=-1, keepdims=True)
+    angle = np.arctan2(sine, ray[:, 2:])
+    return Rotation.from_rotvec(axis / np.maximum(sine, 1e-9) * angle).as_matrix()
+
+
+_GROUPS = (
+    ("hip", "knee", "ankle", "heel", "foot_index"),
+    ("shoulder", "elbow", "wrist", "pinky", "index", "thumb"),
+)
+
+
+def repair_swaps(xy, landmarks, score, visible, size):
+    """Undo exchanges of left and right, of the legs and of the arms separately.
+
+    A Viterbi pass over the four states (legs, arms swapped or not) takes the sequence whose
+    landmarks move least from frame to frame; staying swapped costs a little, so that the
+    detector's own labels win where motion does not tell.
+
+    xy: (T, 33, 2) px; landmarks: (T, 33, 3) m; score: (T, 33); visible: (T,) bool; size: the
+    person's height in px. Returns repaired copies of the first three and the swap mask (T, 2).
+    """
+    mirror = np.array(mirrored(MEDIAPIPE_LANDMARKS))
+    members = [
+        np.array([i for i, n in enumerate(MEDIAPIPE_LANDMARKS) if n.split("_", 1)[-1] in group])
+        for group in _GROUPS
+    ]
+    frames = np.flatnonzero(visible)
+    swapped = np.zeros((len(visible), 2), bool)
+    states = [(False, False), (True, False), (False, True), (True, True)]
+    if len(frames) == 0:
+        return xy, landmarks, score, swapped
+    orders = []
+    for state in states:
+        order = np.arange(len(mirror))
+        for flag, group in zip(state, members, strict=True):
+            if flag:
+                order[group] = mirror[group]
+        orders.append(order)
+    held = np.unique(np.concatenate(members))
+    penalty = np.array([0.02 * len(held) * sum(state) / 2 for state in states])
+    best = penalty.copy()
+    back = []
+    for previous, current in zip(frames[:-1], frames[1:], strict=True):
+        gap = min(current - previous, 30)
+        cost = np.zeros((4, 4))
+        for a, first in enumerate(orders):
+            for b, second in enumerate(orders):
+                move = np.linalg.norm(
+                    landmarks[current][second][held] - landmarks[previous][first][held], axis=-1
+                )
+                shift = np.linalg.norm(
+                    xy[current][second][held] - xy[previous][first][held], axis=-1
+                )
+                weight = np.minimum(score[current][second][held], score[previous][first][held])
+                # a landmark cannot say more than "it moved far"
+                cost[a, b] = (weight * np.minimum(move + 2.0 * shift / size, 0.8)).sum() / gap
+        total = best[:, None] + cost
+        back.append(total.argmin(0))
+        best = total.min(0) + penalty
+    state = int(best.argmin())
+    for k in range(len(frames) - 1, -1, -1):
+        swapped[frames[k]] = states[state]
+        if k:
+            state = int(back[k - 1][state])
+    xy, landmarks, score = xy.copy(), landmarks.copy(), score.copy()
+    for frame in frames[swapped[frames].any(-1)]:
+        order = orders[states.index(tuple(swapped[frame]))]
+        xy[frame], landmarks[frame] = xy[frame][order], landmarks[frame][order]
+        score[frame] = score[frame][order]
+    return xy, landmarks, score, swapped

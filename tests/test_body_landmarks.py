@@ -1,0 +1,121 @@
+"""The body fit recovers a known motion from landmarks made of it."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("jax")
+
+import examples  # noqa: E402
+
+import body_landmarks  # noqa: E402
+from pantograph import accuracy, body, bodyfit, landmarks  # noqa: E402
+from pantograph.contracts import Body, Video  # noqa: E402
+from pantograph.conventions import MEDIAPIPE_LANDMARKS  # noqa: E402
+
+COUNT = 60
+
+
+@pytest.fixture(scope="module")
+def model():
+    return body.load_body()
+
+
+def _fit(model, motion, person, betas, **options):
+    video = examples.video(len(motion[2]), **options)
+    product = bodyfit.fit_people(
+        model, video, examples.keypoints({0: person}), examples.scene(len(motion[2]))
+    )
+    truth = body.joints(model, betas, *motion)
+    return product, product.people[0], truth
+
+
+def test_exact_landmarks_give_the_motion_back(model):
+    betas = np.array([1.0, 0, 0.5, 0, 0, 0, 0, 0, 0, 0])
+    motion = examples.marching(COUNT)
+    person = examples.observe(model, betas, motion)
+    product, found, truth = _fit(model, motion, person, betas)
+    assert found.valid.all()
+    error = np.linalg.norm(found.joints - truth, axis=-1)
+    assert np.median(error) < 0.015
+    assert abs(body.stature(model, found.betas) / body.stature(model, betas) - 1) < 0.01
+
+
+def test_noise_and_gaps_are_bridged(model):
+    betas = np.zeros(10)
+    motion = examples.marching(COUNT)
+    person = examples.observe(model, betas, motion, noise_px=4.0, noise_m=0.03)
+    person.visible[20:26] = False
+    person.xy[20:26] = 0
+    person.landmarks3d[20:26] = 0
+    person.visible[50:] = False
+    _, found, truth = _fit(model, motion, person, betas)
+    assert found.valid[:50].all() and not found.valid[50:].any()
+    error = np.linalg.norm(found.joints - truth, axis=-1)[:50]
+    # raw landmarks are 3 cm off along each axis
+    assert accuracy.pa_mpjpe_mm(found.joints[:50], truth[:50]) < 30
+    assert error.mean() < 0.06
+    assert error[20:26].mean() < 0.10
+
+
+def test_swapped_legs_are_repaired(model):
+    betas = np.zeros(10)
+    motion = examples.marching(COUNT)
+    person = examples.observe(model, betas, motion, noise_px=1.0, noise_m=0.01)
+    legs = [
+        i
+        for i, name in enumerate(MEDIAPIPE_LANDMARKS)
+        if name.split("_", 1)[-1] in ("hip", "knee", "ankle", "heel", "foot_index")
+    ]
+    mirror = {i: MEDIAPIPE_LANDMARKS.index(_other(MEDIAPIPE_LANDMARKS[i])) for i in legs}
+    for frame in (10, 11, 12, 33):
+        for array in (person.xy, person.landmarks3d):
+            array[frame, legs] = array[frame, [mirror[i] for i in legs]]
+    swapped = landmarks.repair_swaps(
+        person.xy, person.landmarks3d, person.score, person.visible, 400.0
+    )[3]
+    assert np.flatnonzero(swapped[:, 0]).tolist() == [10, 11, 12, 33]
+    assert not swapped[:, 1].any()
+    _, found, truth = _fit(model, motion, person, betas)
+    assert np.linalg.norm(found.joints - truth, axis=-1).max() < 0.08
+
+
+def _other(name):
+    return name.replace("left", "?").replace("right", "left").replace("?", "right")
+
+
+def test_known_stature_is_kept(model):
+    motion = examples.marching(COUNT)
+    person = examples.observe(model, np.zeros(10), motion, noise_px=2.0, noise_m=0.02)
+    _, found, _ = _fit(model, motion, person, np.zeros(10), person_height=[1.85])
+    assert abs(body.stature(model, found.betas) - 1.85) < 0.003
+
+
+def test_short_tracks_are_dropped_with_their_reason(model, tmp_path):
+    motion = examples.marching(COUNT)
+    person = examples.observe(model, np.zeros(10), motion)
+    person.visible[5:] = False
+    examples.video(COUNT).write(tmp_path / "video.json")
+    examples.keypoints({3: person}).write(tmp_path / "keypoints.h5")
+    examples.scene(COUNT).write(tmp_path / "scene.h5")
+    body_landmarks.main(
+        [f"--{name}={tmp_path / file}" for name, file in _FILES.items()]
+        + [f"--out={tmp_path / 'body.h5'}"]
+    )
+    product = Body.read(tmp_path / "body.h5")
+    assert product.rejected and "nobody" in product.reason
+
+
+_FILES = {"video": "video.json", "keypoints": "keypoints.h5", "scene": "scene.h5"}
+
+
+def test_rejection_is_passed_on(tmp_path):
+    Video.rejection("no video stream").write(tmp_path / "video.json")
+    for schema, file in (("keypoints", "keypoints.h5"), ("scene", "scene.h5")):
+        from pantograph.contracts import PRODUCTS
+
+        PRODUCTS[schema].rejection("no video stream").write(tmp_path / file)
+    body_landmarks.main(
+        [f"--{name}={tmp_path / file}" for name, file in _FILES.items()]
+        + [f"--out={tmp_path / 'body.h5'}"]
+    )
+    assert Body.read(tmp_path / "body.h5").reason == "no video stream"
