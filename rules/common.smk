@@ -50,10 +50,15 @@ def mem(megabytes):
     return mem_mb
 
 
+def trackable(path):
+    """`path` as an input, unless Snakemake would take its braces for wildcards."""
+    return [] if set("{}<>") & set(path) else [path]
+
+
 def video_file(wildcards):
     """The video, unless it does not exist: then `ingest` says so in its product."""
     path = PLAN.clips[wildcards.video].path
-    return [path] if os.path.isfile(path) else []
+    return trackable(path) if os.path.isfile(path) else []
 
 
 def ingest_arguments(wildcards):
@@ -69,12 +74,13 @@ def ingest_arguments(wildcards):
 def truth(wildcards):
     """The folder with a clip's ground truth, where it has one."""
     folder = PLAN.clips[wildcards.video].truth
-    return [folder] if folder else []
+    return trackable(folder) if folder else []
 
 
 def truth_argument(wildcards):
     """The option that names a clip's ground truth, as shell words."""
-    return shlex.join(["--truth", *truth(wildcards)]) if truth(wildcards) else ""
+    folder = PLAN.clips[wildcards.video].truth
+    return shlex.join(["--truth", folder]) if folder else ""
 
 
 def motion(wildcards):

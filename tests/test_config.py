@@ -95,8 +95,13 @@ def test_a_missing_key_is_named(settings):
 
 
 def test_options_become_arguments(settings):
-    settings["options"] = {"ingest": {"min-frames": 3, "fps": 12.5}}
-    assert shlex.split(plan(settings, ROOT).options["ingest"]) == ["--min-frames=3", "--fps=12.5"]
+    settings["options"] = {
+        "ingest": {"min-frames": 3, "fps": 12.5},
+        "quality": {"thresholds": {"slide": None}},
+    }
+    options = plan(settings, ROOT).options
+    assert shlex.split(options["ingest"]) == ["--min-frames=3", "--fps=12.5"]
+    assert shlex.split(options["quality"]) == ['--thresholds={"slide": null}']
 
 
 @pytest.mark.parametrize(

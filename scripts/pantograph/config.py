@@ -10,6 +10,7 @@ import ast
 import csv
 import difflib
 import functools
+import json
 import os
 import shlex
 import sys
@@ -205,7 +206,8 @@ def script_options(path):
 def option_arguments(script, values, root):
     """Shell words for `values`, the entry of `script` under `options:`.
 
-    {"min-score": 0.5, "fast": True} gives "--min-score 0.5 --fast"; False leaves a flag out.
+    {"min-score": 0.5, "fast": True} gives "--min-score=0.5 --fast"; False leaves a flag out and
+    a mapping is passed as JSON.
     """
     scripts = {p.stem: p for p in (Path(root) / "scripts").glob("*.py")}
     if script not in scripts:
@@ -238,6 +240,8 @@ def _option_words(name, value, words, where):
         return [name] if value else []
     if isinstance(value, bool):
         raise ConfigError(f"{where}: expected a value, got {str(value).lower()}")
+    if isinstance(value, dict):
+        value = json.dumps(value)
     items = value if isinstance(value, list) else [value]
     if isinstance(value, list) and "nargs" not in words:
         raise ConfigError(f"{where}: expected one value, got {value!r}")
