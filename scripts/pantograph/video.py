@@ -140,6 +140,11 @@ def read_frame(video: Video, k: int, long_side: int | None = None) -> np.ndarray
     return next(_select(video, [k], long_side))[1]
 
 
+def read_span(video: Video, first: int, last: int, long_side: int | None = None) -> list:
+    """Decode frames first to last (inclusive) of a clip, as `frames` gives them."""
+    return [picture for _, picture in _select(video, range(first, last + 1), long_side)]
+
+
 def scaled_size(width: int, height: int, long_side: int | None) -> tuple[int, int]:
     """Width and height after reducing the longer side to `long_side` at most."""
     if not long_side or max(width, height) <= long_side:
