@@ -1,0 +1,57 @@
+"""Retarget the people of a clip to a robot: one solve over all frames, limits hard, feet held."""
+
+from pantograph import cli
+from pantograph.contracts import Contacts, Gravity, Mesh, Motion, Video
+
+
+def main(argv=None):
+    parser = cli.parser(__doc__)
+    parser.add_argument("--video", required=True, help="video.json, for the frame rate")
+    parser.add_argument("--gravity", required=True, help="gravity.h5")
+    parser.add_argument("--contacts", required=True, help="contacts.h5")
+    parser.add_argument("--mesh", required=True, help="mesh.h5, for its support boxes")
+    parser.add_argument("--out", required=True, help="motion_<robot>.h5 to write")
+    parser.add_argument("--robot", default="g1", help="a robot of resources/robots, or a YAML")
+    parser.add_argument("--iterations", type=int, default=40, help="most solver iterations")
+    parser.add_argument(
+        "--smoothness", type=float, default=1.0, help="factor on the smoothness terms"
+    )
+    args = parser.parse_args(argv)
+
+    def compute(gravity, contacts, mesh, video):
+        from dataclasses import replace
+
+        from pantograph.retarget import Weights, retarget
+        from pantograph.robot import load_robot
+
+        weights = Weights()
+        weights = replace(
+            weights,
+            velocity=weights.velocity * args.smoothness,
+            acceleration=weights.acceleration * args.smoothness,
+            root_acceleration=weights.root_acceleration * args.smoothness,
+        )
+        robot = load_robot(args.robot)
+        return retarget(robot, gravity, contacts, mesh, video.fps, weights, args.iterations)
+
+    cli.stage(
+        Motion,
+        args.out,
+        method="trajectory",
+        inputs=[
+            Gravity.read(args.gravity),
+            Contacts.read(args.contacts),
+            Mesh.read(args.mesh),
+            Video.read(args.video),
+        ],
+        compute=compute,
+        parameters={
+            "robot": args.robot,
+            "iterations": args.iterations,
+            "smoothness": args.smoothness,
+        },
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)
