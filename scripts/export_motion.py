@@ -15,9 +15,7 @@ def main(argv=None):
     parser = cli.parser(__doc__)
     parser.add_argument("--motion", required=True, help="motion_<robot>.h5")
     parser.add_argument("--robot", help="robot or path of its YAML (default: the motion's)")
-    parser.add_argument(
-        "--out-dir", "--out", required=True, help="directory to write; replaced as a whole"
-    )
+    parser.add_argument("--out-dir", required=True, help="directory to write, replaced as a whole")
     args = parser.parse_args(argv)
     motion = Motion.read(args.motion)
 

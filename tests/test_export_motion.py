@@ -1,15 +1,16 @@
 import json
 
-import export_motion
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
+
+import export_motion
 from pantograph import export
 from pantograph.contracts import Motion, PersonMotion
 from pantograph.errors import PantographError
 from pantograph.export import tracking, unitree
 from pantograph.robot import load_robot
 from pantograph.robotscene import Articulation
-from scipy.spatial.transform import Rotation
 
 FPS = 30.0
 # the order in which Isaac Lab lists the joints of the 29-joint G1, as indices of the depth-first

@@ -146,3 +146,96 @@ class Articulation:
         mass = model.body_mass[members]
         centre = mass @ data.xipos[members] / mass.sum() if mass.sum() > 0 else data.xpos[body]
         return data.xmat[body].reshape(3, 3).T @ (centre - data.xpos[body])
+
+
+def scene_spec(robot, people, boxes=(), scale=1.0, dress=None):
+    """A MuJoCo spec of one robot per person on the floor z = 0, among support boxes.
+
+    people: ids; their robot's names get the prefix `prefix(id)`. boxes: (B, 7) as in
+    contracts.Mesh, `scale` times as large and far from the origin. `dress(id, spec)` may change
+    the looks of a robot's spec before it joins the scene.
+    """
+    spec = mujoco.MjSpec()
+    size = [0, 0, 0.05]
+    spec.worldbody.add_geom(name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=size)
+    for k, box in enumerate(np.asarray(boxes, float).reshape(-1, 7)):
+        spec.worldbody.add_geom(
+            name=f"box{k}",
+            type=mujoco.mjtGeom.mjGEOM_BOX,
+            pos=scale * box[:3],
+            size=np.maximum(scale * box[3:6] / 2, 1e-4),
+            quat=[np.cos(box[6] / 2), 0, 0, np.sin(box[6] / 2)],
+        )
+    for pid in people:
+        child = mujoco.MjSpec.from_file(str(robot.model_path))
+        for key in list(child.keys):
+            child.delete(key)
+        root = child.body(robot.body_names[0])
+        if not list(root.joints):
+            root.add_freejoint()
+        if dress is not None:
+            dress(pid, child)
+        spec.attach(child, prefix=prefix(pid), frame=spec.worldbody.add_frame())
+    return spec
+
+
+def prefix(pid):
+    """What the names of a person's robot start with in a scene."""
+    return f"p{pid}_"
+
+
+class RobotScene:
+    """A compiled `scene_spec` that can be put into poses."""
+
+    def __init__(self, robot, people, spec):
+        self.model = spec.compile()
+        self.data = mujoco.MjData(self.model)
+        self._addresses = {}
+        for pid in people:
+            root = self.model.body(prefix(pid) + robot.body_names[0])
+            joints = [self.model.joint(prefix(pid) + name) for name in robot.joint_names]
+            self._addresses[pid] = (
+                int(self.model.jnt_qposadr[root.jntadr[0]]),
+                [int(joint.qposadr[0]) for joint in joints],
+            )
+
+    def pose(self, pid, root_pos, root_quat, joints):
+        """Move a person's robot: (3,) m, (4,) wxyz, (A,) rad in the robot's joint order."""
+        root, addresses = self._addresses[pid]
+        self.data.qpos[root : root + 3] = root_pos
+        self.data.qpos[root + 3 : root + 7] = root_quat
+        self.data.qpos[addresses] = joints
+
+    def update(self):
+        """Compute where everything is after `pose`."""
+        mujoco.mj_kinematics(self.model, self.data)
+        mujoco.mj_camlight(self.model, self.data)
+
+    def colliders(self, pid):
+        """Collision geoms of a person's robot."""
+        model = self.model
+        names = [model.body(int(body)).name for body in model.geom_bodyid]
+        return [
+            geom
+            for geom in range(model.ngeom)
+            if names[geom].startswith(prefix(pid))
+            and (model.geom_contype[geom] or model.geom_conaffinity[geom])
+        ]
+
+    def surroundings(self):
+        """Geoms of the floor and the support boxes."""
+        return np.flatnonzero(self.model.geom_bodyid == 0).tolist()
+
+    def distance(self, geoms, others, limit=1.0):
+        """Least distance of any of `geoms` to any of `others`, m; negative in penetration.
+
+        `limit` where it is at least that. Call `update` first.
+        """
+        return min(
+            (
+                mujoco.mj_geomDistance(self.model, self.data, a, b, limit, None)
+                for a in geoms
+                for b in others
+            ),
+            default=limit,
+        )
