@@ -134,8 +134,8 @@ class Fragment:
 class Tracker:
     """Passes 1 and 2.
 
-    detect(rgb) gives (score, region (4,)) of people, best first; look(rgb, region) gives an object with
-    xy, visibility, world, region and mask (mediapipe_graph.Pose), or None for no person.
+    detect(rgb) gives (score, region (4,)) of people, best first; look(rgb, region) gives a pose
+    with the fields of `mediapipe_graph.Pose`, or None for no person.
     """
 
     def __init__(
@@ -334,15 +334,21 @@ def erase(rgb, items, whole=False):
         if not whole:
             crop &= silhouette(shape, item, grow=1.25)[y : y + height, x : x + width]
         gone[y : y + height, x : x + width] |= crop
-    gone = cv2.dilate(gone, np.ones((7, 7), np.uint8))
+    return fill(rgb, cv2.dilate(gone, np.ones((7, 7), np.uint8)))
+
+
+def fill(rgb, gone):
+    """Replace the pixels where `gone` (H, W) is set by a blur of those around them."""
+    shape = rgb.shape[:2]
+    gone = np.asarray(gone, bool)
     size = (max(1, shape[1] // 8), max(1, shape[0] // 8))
     keep = cv2.resize(1.0 - gone.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    shown = np.where(gone[..., None] > 0, 0, rgb).astype(np.float32)
+    shown = np.where(gone[..., None], 0, rgb).astype(np.float32)
     small = cv2.resize(shown, size, interpolation=cv2.INTER_AREA)
     weight = cv2.GaussianBlur(keep, (0, 0), 4) + 1e-6
-    fill = cv2.GaussianBlur(small, (0, 0), 4) / weight[..., None]
-    fill = cv2.resize(fill, shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return np.where(gone[..., None] > 0, np.clip(fill, 0, 255).astype(np.uint8), rgb)
+    blurred = cv2.GaussianBlur(small, (0, 0), 4) / weight[..., None]
+    blurred = cv2.resize(blurred, shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.where(gone[..., None], np.clip(blurred, 0, 255).astype(np.uint8), rgb)
 
 
 def part_colours(rgb, item):

@@ -1,0 +1,193 @@
+"""Landmarks of tracked people with the landmark model packed with mediapipe."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from .contracts import Keypoints, People, PersonKeypoints, Video
+from .conventions import MEDIAPIPE_LANDMARKS, mirrored
+from .errors import Rejected
+from .mediapipe_graph import PoseLandmarker
+from .tracking import BODY, fill
+from .video import frames, scaled_size
+
+CROP = 256
+"""Side of the picture that the model sees, px: a smaller region is read at a higher resolution."""
+
+REGION_SIGMA = {"centre": 1.0, "side": 4.0, "rotation": 2.0}
+"""Smoothing of the regions over time, frames at 30 per second."""
+
+MIRROR = mirrored(MEDIAPIPE_LANDMARKS)
+
+
+def find_keypoints(
+    video: Video, people: People, flip=True, min_score=0.3, long_side=960, threads=1
+) -> Keypoints:
+    """Read the landmarks of every person in every frame where he is visible.
+
+    flip: average with the mirrored crop; min_score: mean confidence of the body below which the
+    person counts as not seen; long_side: least working size, px. Raises Rejected where nobody is
+    left.
+    """
+    count = video.frame_count
+    landmarker = PoseLandmarker(masks=False, threads=threads)
+    regions = {
+        pid: smooth_regions(p.regions, p.visible, video.fps) for pid, p in people.people.items()
+    }
+    size = _working_size(video, people, regions, long_side)
+    found = {pid: _empty(count) for pid in people.people}
+    for k, rgb in frames(video, size):
+        factor = np.array([video.width / rgb.shape[1], video.height / rgb.shape[0]])
+        present = [pid for pid, person in people.people.items() if person.visible[k]]
+        for pid in present:
+            region = regions[pid][k] / np.array([*factor, factor[0], 1])
+            picture = _alone(rgb, people, pid, present, k, region)
+            pose = read_pose(landmarker, picture, region, flip)
+            if pose is None:
+                continue
+            xy, score, landmarks = pose
+            outside = (xy < 0).any(1) | (xy >= rgb.shape[1::-1]).any(1)
+            score = np.where(outside, 0, score)
+            if score[BODY].mean() < min_score:
+                continue
+            person = found[pid]
+            person.visible[k] = True
+            person.xy[k] = xy * factor
+            person.score[k] = score
+            person.landmarks3d[k] = landmarks
+    kept = {pid: person for pid, person in found.items() if person.visible.any()}
+    if not kept:
+        raise Rejected(f"no landmarks found in {count} frames")
+    return Keypoints(
+        keypoint_names=list(MEDIAPIPE_LANDMARKS),
+        people=kept,
+        dropped={str(pid): "no landmarks found" for pid in found if pid not in kept},
+        stats={"frames_seen": {str(pid): int(p.visible.sum()) for pid, p in kept.items()}},
+    )
+
+
+def smooth_regions(regions, visible, fps):
+    """Smooth crop regions (T, 4) over time within the frames where the person is visible.
+
+    A crop that shakes makes the landmarks shake.
+    """
+    regions = np.array(regions, np.float64)
+    frames_seen = np.flatnonzero(visible)
+    if len(frames_seen) == 0:
+        return regions
+    breaks = np.flatnonzero(np.diff(frames_seen) > 1) + 1
+    for run in np.split(frames_seen, breaks):
+        sigma = {name: value * fps / 30 for name, value in REGION_SIGMA.items()}
+        part = regions[run]
+        rotation = np.unwrap(part[:, 3])
+        regions[run, :2] = gaussian_filter1d(part[:, :2], sigma["centre"], 0, mode="nearest")
+        side = gaussian_filter1d(np.log(part[:, 2]), sigma["side"], mode="nearest")
+        regions[run, 2] = np.exp(side)
+        regions[run, 3] = gaussian_filter1d(rotation, sigma["rotation"], mode="nearest")
+    return regions
+
+
+def read_pose(landmarker, rgb, region, flip):
+    """Landmarks of the person in a region of a picture.
+
+    region: (4,) px, rad. Returns xy (33, 2) px, score (33,) and metric landmarks (33, 3), or None.
+    """
+    patch, corner = _patch(rgb, region)
+    local = region - np.array([*corner, 0, 0])
+    direct = landmarker(patch, local)
+    poses = [direct] if direct is not None else []
+    if flip:
+        width = patch.shape[1]
+        turned = np.array([width - local[0], local[1], local[2], -local[3]])
+        other = landmarker(np.ascontiguousarray(patch[:, ::-1]), turned)
+        if other is not None:
+            poses.append(_unmirror(other, width))
+    if not poses:
+        return None
+    if len(poses) == 2 and _disagree(*poses, region[2]):
+        poses = poses[:1]
+    xy = np.mean([p.xy for p in poses], 0) + corner
+    score = np.mean([p.visibility * p.presence for p in poses], 0)
+    return xy, score, np.mean([p.world for p in poses], 0)
+
+
+def _unmirror(pose, width):
+    pose.xy = pose.xy[MIRROR] * [-1, 1] + [width, 0]
+    pose.world = pose.world[MIRROR] * [-1, 1, 1]
+    pose.visibility, pose.presence = pose.visibility[MIRROR], pose.presence[MIRROR]
+    return pose
+
+
+def _disagree(a, b, side):
+    """Whether two readings of a person differ so much that their mean is neither."""
+    legs = BODY[6:]
+    return bool(np.median(np.linalg.norm(a.xy[legs] - b.xy[legs], axis=1)) > 0.06 * side)
+
+
+def _patch(rgb, region):
+    """The part of a picture that a rotated region can reach, and its corner (x, y)."""
+    x, y, side, _ = region
+    reach = 0.75 * side + 2
+    height, width = rgb.shape[:2]
+    x0, x1 = (int(np.clip(v, 0, width)) for v in (x - reach, math.ceil(x + reach)))
+    y0, y1 = (int(np.clip(v, 0, height)) for v in (y - reach, math.ceil(y + reach)))
+    if x1 - x0 < 2 or y1 - y0 < 2:
+        return rgb, np.zeros(2)
+    return rgb[y0:y1, x0:x1], np.array([x0, y0], float)
+
+
+def _alone(rgb, people, pid, present, k, region):
+    """The picture without the other people who reach into a person's region."""
+    height, width = rgb.shape[:2]
+    x, y, side, _ = region
+    gone = np.zeros((height, width), np.uint8)
+    for other in present:
+        if other == pid:
+            continue
+        scale = width / people.mask_width
+        boxes = _mask_box(people.mask(other, k))
+        x0, y0, x1, y1 = np.array(boxes) * scale
+        if x1 < x - side / 2 or x0 > x + side / 2 or y1 < y - side / 2 or y0 > y + side / 2:
+            continue
+        gone |= _resized(people.mask(other, k), (width, height))
+    if not gone.any():
+        return rgb
+    own = _resized(people.mask(pid, k), (width, height))
+    gone = cv2.dilate(gone, np.ones((7, 7), np.uint8)) & ~cv2.dilate(own, np.ones((5, 5), np.uint8))
+    return fill(rgb, gone)
+
+
+def _mask_box(mask):
+    ys, xs = np.nonzero(mask)
+    return (xs.min(), ys.min(), xs.max(), ys.max()) if len(xs) else (0, 0, 0, 0)
+
+
+def _resized(mask, size):
+    if mask.shape[::-1] == size:
+        return mask.astype(np.uint8)
+    return cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+
+
+def _working_size(video, people, regions, long_side):
+    """Long side, px, at which the smaller people's regions fill the model's crop."""
+    width, _ = scaled_size(video.width, video.height, long_side)
+    sides = [
+        np.median(regions[pid][p.visible, 2]) for pid, p in people.people.items() if p.visible.any()
+    ]
+    side = min(sides, default=0) * width / video.width
+    grow = float(np.clip(CROP / side, 1, 2)) if side > 0 else 1.0
+    return round(long_side * grow)
+
+
+def _empty(count):
+    landmarks = len(MEDIAPIPE_LANDMARKS)
+    return PersonKeypoints(
+        visible=np.zeros(count, bool),
+        xy=np.zeros((count, landmarks, 2), np.float32),
+        score=np.zeros((count, landmarks), np.float32),
+        landmarks3d=np.zeros((count, landmarks, 3), np.float32),
+    )
