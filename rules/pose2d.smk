@@ -21,5 +21,5 @@ rule pose2d_mediapipe:
     shell:
         "python {params.script:q}"
         " --video {input.video:q} --people {input.people:q}"
-        " --out {output.keypoints:q} {params.options}"
+        " --out {output.keypoints:q} --threads {threads} {params.options}"
         " >{log:q} 2>&1"

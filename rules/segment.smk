@@ -19,5 +19,5 @@ rule segment_mediapipe:
         options=options("segment_mediapipe"),
     shell:
         "python {params.script:q}"
-        " --video {input.video:q} --out {output.people:q} {params.options}"
+        " --video {input.video:q} --out {output.people:q} --threads {threads} {params.options}"
         " >{log:q} 2>&1"

@@ -63,6 +63,7 @@ def test_the_pattern_ignores_case(settings, pattern, names):
         ({"preview": "maybe"}, "preview: expected true or false, got 'maybe'"),
         ({"top_k": True}, "top_k: expected a whole number, 0 or more, got True"),
         ({"robot": "g2"}, "robot: unknown robot 'g2' (did you mean 'g1'?)"),
+        ({"body_model": "no.pkl"}, "body_model: expected an SMPL file, but 'no.pkl' is none"),
         ({"videos": "nowhere.tsv"}, "'nowhere.tsv' does not exist"),
         ({"pattern": "swim"}, "pattern: 'swim' is in none of the 2 names"),
         ({"options": {"ingst": {}}}, "options: unknown script 'ingst' (did you mean 'ingest'?)"),
@@ -104,6 +105,16 @@ def test_options_become_arguments(settings):
     assert shlex.split(options["quality"]) == ['--thresholds={"slide": null}']
 
 
+def test_one_body_model_serves_every_stage(settings, tmp_path):
+    (tmp_path / "my body.pkl").touch()
+    settings["body_model"] = str(tmp_path / "my body.pkl")
+    options = plan(settings, ROOT).options
+    expected = [f"--body-model={tmp_path}/my body.pkl"]
+    assert shlex.split(options["body_landmarks"]) == expected
+    assert shlex.split(options["align_megahunter"]) == expected
+    assert "ingest" not in options
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -125,7 +136,9 @@ def test_options_become_arguments(settings):
     ],
 )
 def test_a_mistake_in_a_row_leaves_the_others(settings, tmp_path, line, reason):
-    text = f"# clips\nvideo|path|start|end|height|route\ngood|good.mp4||||\n\n{line}\nlast|z.mp4||||\n"
+    text = (
+        f"# clips\nvideo|path|start|end|height|route\ngood|good.mp4||||\n\n{line}\nlast|z.mp4||||\n"
+    )
     run = plan({**settings, "videos": table(tmp_path, text)}, ROOT)
     assert list(run.clips) == ["good", "last"]
     (refused,) = run.refused

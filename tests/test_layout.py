@@ -1,12 +1,14 @@
 """A method is one rule, one script, one env, one test file, all of one name."""
 
 import ast
+import dataclasses
 import re
 
 import pytest
 import yaml
 
 from conftest import ROOT
+from pantograph import contracts
 from pantograph.config import script_options
 
 SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
@@ -28,7 +30,7 @@ def test_a_script_has_a_rule_and_a_test(name):
 def test_a_rule_calls_its_script_and_says_what_it_needs(name):
     path, body = RULES[name]
     assert name in SCRIPTS
-    assert name.split("_")[0] == path.stem or name.startswith("make_")
+    assert name.split("_")[0] == path.stem
     for part in ("log:", "conda:", "threads:", "resources:", "shell:", f'script("{name}")'):
         assert part in body, f"{path.name}: rule {name} lacks {part}"
     environment = re.search(r'conda:\s+"([^"]+)"', body).group(1)
@@ -90,3 +92,14 @@ def test_the_environment_has_the_locked_versions():
         name, version = pin.split("==")
         assert lock[name] == version
     assert "opencv-python" not in lock and "torch" not in lock
+
+
+def test_the_documentation_names_every_field():
+    text = (ROOT / "docs" / "conventions.md").read_text()
+    common = {field.name for field in dataclasses.fields(contracts.Product)}
+    for product in contracts.PRODUCTS.values():
+        for owner in (product, product.PERSON):
+            for field in dataclasses.fields(owner) if owner else ():
+                documented = field.name in common | {"people"} or f"`{field.name}`" in text
+                assert documented, f"{owner.__name__}.{field.name}"
+    assert all(f"`{name}`" in text for name in common)

@@ -94,10 +94,7 @@ def plan(settings, root):
     robots = {path.stem for path in (Path(root) / "resources" / "robots").iterdir()}
     if settings["robot"] not in robots:
         raise ConfigError(f"config: robot: {unknown('robot', settings['robot'], robots)}")
-    options = {
-        script: option_arguments(script, values, root)
-        for script, values in settings["options"].items()
-    }
+    options = read_options(settings, root)
     clips, refused = read_clips(settings, tuple(chosen), routes, root)
     return Plan(routes, clips, refused, options)
 
@@ -203,26 +200,35 @@ def script_options(path):
     return found
 
 
-def option_arguments(script, values, root):
-    """Shell words for `values`, the entry of `script` under `options:`.
+def read_options(settings, root):
+    """The arguments that the settings add to each script: {script: shell words}.
 
-    {"min-score": 0.5, "fast": True} gives "--min-score=0.5 --fast"; False leaves a flag out and
-    a mapping is passed as JSON.
+    `options: {ingest: {"min-frames": 3}}` gives {"ingest": "--min-frames=3"}; true gives the flag
+    alone, false leaves it out, and a mapping is passed as JSON. `body_model` goes to every script
+    that has a --body-model.
     """
-    scripts = {p.stem: p for p in (Path(root) / "scripts").glob("*.py")}
-    if script not in scripts:
-        raise ConfigError(f"config: options: {unknown('script', script, scripts)}")
-    known = {name: words for name, words in script_options(str(scripts[script])).items()}
-    tunable = {name: words for name, words in known.items() if not _is_product(words)}
-    arguments = []
-    for key, value in values.items():
-        name = "--" + key.replace("_", "-")
+    scripts = {path.stem: path for path in (Path(root) / "scripts").glob("*.py")}
+    words = {}
+    if settings["body_model"] is not None:
+        path = os.path.expanduser(settings["body_model"])
+        if not os.path.isfile(path):
+            raise ConfigError(f"config: body_model: expected an SMPL file, but {path!r} is none")
+        takers = [name for name in scripts if "--body-model" in script_options(str(scripts[name]))]
+        words = {name: [f"--body-model={path}"] for name in takers}
+    for script, values in settings["options"].items():
+        if script not in scripts:
+            raise ConfigError(f"config: options: {unknown('script', script, scripts)}")
+        known = script_options(str(scripts[script]))
+        tunable = {name: known[name] for name in known if not _is_product(known[name])}
         where = f"config: options.{script}"
-        if name not in tunable:
-            names = [option[2:] for option in tunable]
-            raise ConfigError(f"{where}: {unknown('option', key, names)}")
-        arguments += _option_words(name, value, tunable[name], f"{where}.{key}")
-    return shlex.join(arguments)
+        for key, value in values.items():
+            name = "--" + key.replace("_", "-")
+            if name not in tunable:
+                names = [option[2:] for option in tunable]
+                raise ConfigError(f"{where}: {unknown('option', key, names)}")
+            added = _option_words(name, value, tunable[name], f"{where}.{key}")
+            words.setdefault(script, []).extend(added)
+    return {script: shlex.join(added) for script, added in words.items()}
 
 
 def _is_product(words):
