@@ -1,0 +1,67 @@
+"""Judge from height and speed when each foot touches the ground and stays."""
+
+from pantograph import cli
+from pantograph.contracts import Body, Contacts, Keypoints, Scene, Video
+
+
+def main(argv=None):
+    parser = cli.parser(__doc__)
+    parser.add_argument("--video", required=True, help="video.json")
+    parser.add_argument("--keypoints", required=True, help="keypoints.h5")
+    parser.add_argument("--body", required=True, help="body.h5")
+    parser.add_argument("--scene", required=True, help="scene.h5")
+    parser.add_argument("--out", required=True, help="contacts.h5 to write")
+    parser.add_argument(
+        "--speed", type=float, default=0.4, help="speed at which contact is even, m/s"
+    )
+    parser.add_argument(
+        "--height",
+        type=float,
+        default=0.11,
+        help="height over the lower foot at which contact is even, m",
+    )
+    parser.add_argument("--on", type=float, default=0.6, help="probability that starts a contact")
+    parser.add_argument("--off", type=float, default=0.35, help="probability that ends a contact")
+    parser.add_argument(
+        "--shortest", type=float, default=0.1, help="shortest contact and shortest gap, s"
+    )
+    parser.add_argument("--body-model", default="", help="SMPL file; empty for the built-in body")
+    args = parser.parse_args(argv)
+    names = ("speed", "height", "on", "off", "shortest")
+
+    def compute(video, keypoints, body, scene):
+        from pantograph import contact, ground
+        from pantograph.conventions import CONTACTS
+
+        limits = contact.Limits(**{name: getattr(args, name) for name in names})
+        model = ground.body_model(body, args.body_model)
+        people = contact.find_contacts(body, keypoints, scene, model, video.fps, limits)
+        share = {
+            str(pid): [round(float(c), 3) for c in p.contact[p.valid].mean(0)]
+            for pid, p in people.items()
+            if p.valid.any()
+        }
+        return Contacts(
+            contact_names=list(CONTACTS),
+            people=people,
+            stats={"fps_hz": video.fps, "contact_fraction": share},
+        )
+
+    inputs = [
+        Video.read(args.video),
+        Keypoints.read(args.keypoints),
+        Body.read(args.body),
+        Scene.read(args.scene),
+    ]
+    cli.stage(
+        Contacts,
+        args.out,
+        method="kinematic",
+        inputs=inputs,
+        compute=compute,
+        parameters={name: getattr(args, name) for name in names},
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

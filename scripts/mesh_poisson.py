@@ -1,0 +1,42 @@
+"""Make what the people stand and sit on: a watertight collision mesh in the gravity world.
+
+A floor slab below everyone's path, a box below everyone who sits and below feet that stand above
+the floor. With --visual, the points of a travelling camera also give a Poisson surface to look
+at; it is no part of the collision mesh.
+"""
+
+from pantograph import cli
+from pantograph.contracts import Contacts, Gravity, Mesh
+
+
+def main(argv=None):
+    parser = cli.parser(__doc__)
+    parser.add_argument("--gravity", required=True, help="gravity.h5")
+    parser.add_argument("--contacts", required=True, help="contacts.h5")
+    parser.add_argument("--out", required=True, help="mesh.h5 to write")
+    parser.add_argument("--obj", required=True, help="the same mesh as OBJ, z up, metres")
+    parser.add_argument("--visual", default="", help="PLY of a surface through the points, if any")
+    parser.add_argument("--body-model", default="", help="SMPL file; empty for the built-in body")
+    args = parser.parse_args(argv)
+
+    def compute(gravity, contacts):
+        from pantograph import ground, meshing
+
+        model = ground.body_model(gravity, args.body_model)
+        mesh = meshing.build(gravity, contacts, model, meshing.motion_fps(contacts))
+        if args.visual:
+            surface = meshing.visual_surface(gravity) if len(gravity.points) else None
+            mesh.stats["visual_triangles"] = len(surface.triangles) if surface else 0
+            if surface:
+                meshing.write_surface(surface, args.visual)
+        return mesh
+
+    inputs = [Gravity.read(args.gravity), Contacts.read(args.contacts)]
+    mesh = cli.stage(Mesh, args.out, method="poisson", inputs=inputs, compute=compute)
+    from pantograph.meshing import write_obj
+
+    write_obj(mesh, args.obj)
+
+
+if __name__ == "__main__":
+    cli.run(main)
