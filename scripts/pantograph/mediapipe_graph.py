@@ -299,6 +299,8 @@ class _Graph:
             for name in outputs:
                 self._graph.observe_output_stream(name, self._found.__setitem__, True)
             self._graph.start_run()
+            # the nodes open in threads of their own
+            self._graph.wait_until_idle()
             self._time = 0
             self._warm = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from . import tracking
@@ -85,13 +86,12 @@ def _tracks(people, video, shape):
         present = [(pid, items[frame]) for pid, items in enumerate(people, 1) if frame in items]
         masks = tracking.own_masks([item for _, item in present], shape)
         for (pid, item), mask in zip(present, masks, strict=True):
-            ys, xs = np.nonzero(mask)
-            if len(xs) < MASK_AREA * item.scale**2:
+            if mask.sum() < MASK_AREA * item.scale**2:
                 continue
             track = tracks[pid]
             track.visible[frame] = True
-            corners = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], float)
-            track.boxes[frame] = corners * np.tile(factor, 2)
+            x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+            track.boxes[frame] = np.array([x, y, x + width, y + height]) * np.tile(factor, 2)
             track.score[frame] = item.score
             track.masks[frame] = pack_mask(mask)
             track.regions[frame] = (

@@ -237,18 +237,18 @@ class Tracker:
         if pose is None or not plausible(pose, self._settings):
             return None
         scale = pixels_per_metre(pose.xy, pose.world, pose.visibility)
-        ys, xs = np.nonzero(pose.mask > 0.25)
-        if len(xs) < 50 or not scale > 0:
+        x0, y0, width, height = cv2.boundingRect((pose.mask > 0.25).astype(np.uint8))
+        if width * height < 100 or not scale > 0:
             return None
-        x0, x1, y0, y1 = xs.min(), xs.max() + 1, ys.min(), ys.max() + 1
-        crop = np.round(255 * np.clip(pose.mask[y0:y1, x0:x1], 0, 1)).astype(np.uint8)
+        window = pose.mask[y0 : y0 + height, x0 : x0 + width]
+        crop = np.round(255 * np.clip(window, 0, 1)).astype(np.uint8)
         item = Observation(
             frame=frame,
             xy=pose.xy,
             visibility=pose.visibility * pose.presence,
             region=pose.region,
             scale=scale,
-            corner=(int(x0), int(y0)),
+            corner=(x0, y0),
             mask=crop,
         )
         if frame % 3 == 0:

@@ -105,7 +105,8 @@ def probe(path):
         metadata = {**container.metadata, **stream.metadata}
         times, keys, damage = _demux(container, stream)
     if times is None or _tail_is_lost(path, times, keys):
-        times, damage = _decode_times(path)
+        times, lost = _decode_times(path)
+        damage = damage or lost
     if len(times) == 0:
         raise Rejected(f"{path}: no frame can be decoded; the file is damaged or not a video")
     with _open(path) as (container, stream):
@@ -210,10 +211,10 @@ def resample(times, fps):
 
     times: (n,) ascending seconds; the first tick is at the first frame.
     """
-    count = int(math.floor((times[-1] - times[0]) * fps + 1e-3)) + 1
-    ticks = times[0] + np.arange(count) / fps
     # time stamps are often rounded to milliseconds
     slack = min(1.5e-3, 0.25 * float(np.median(np.diff(times))))
+    count = int(math.floor((times[-1] - times[0] + slack) * fps)) + 1
+    ticks = times[0] + np.arange(count) / fps
     return np.clip(np.searchsorted(times, ticks + slack, side="right") - 1, 0, len(times) - 1)
 
 
@@ -254,7 +255,7 @@ def _demux(container, stream):
 
     Times are None where packets carry none.
     """
-    pts, keys, damage = [], [], ""
+    pts, keys, damage, count = [], [], "", 0
     packets = container.demux(stream)
     while True:
         try:
@@ -264,13 +265,18 @@ def _demux(container, stream):
         except av.error.FFmpegError as error:
             damage = f"the file is cut off or damaged ({error.strerror}); its readable part is used"
             break
-        if packet.size == 0 or packet.is_discard:
+        if packet.size == 0:
+            continue
+        count += 1
+        if packet.is_discard:
             continue
         if packet.pts is None:
             return None, None, damage
         pts.append(packet.pts)
         if packet.is_keyframe:
             keys.append(packet.pts)
+    if not damage and stream.frames > count:
+        damage = f"the file promises {stream.frames} frames, {count} can be read"
     base = float(stream.time_base)
     return np.unique(np.array(pts, np.int64)) * base, np.unique(keys) * base, damage
 
