@@ -16,7 +16,7 @@ if workflow.is_main_process:
     for row in PLAN.refused:
         print(row, file=sys.stderr)
 
-os.environ.update(job_environment(config))
+os.environ.update(job_environment(PLAN.settings))
 
 
 wildcard_constraints:
@@ -85,7 +85,7 @@ def truth_argument(wildcards):
 
 def motion(wildcards):
     """The motion of the run's robot."""
-    return f"<results>/{wildcards.route}/{wildcards.video}/motion_{config['robot']}.h5"
+    return f"<results>/{wildcards.route}/{wildcards.video}/motion_{PLAN.settings['robot']}.h5"
 
 
 def refused_arguments():
@@ -102,6 +102,6 @@ def per_clip(product):
 def targets():
     """Everything that a run makes."""
     products = ["quality.json", "scene.obj", "export"]
-    if config["preview"]:
+    if PLAN.settings["preview"]:
         products.append("preview.mp4")
     return ["<results>/summary.tsv", *(path for name in products for path in per_clip(name))]

@@ -95,6 +95,15 @@ def test_a_missing_key_is_named(settings):
         plan(settings, ROOT)
 
 
+def test_text_of_the_command_line_has_its_type(settings):
+    settings.update(preview="false", end_idx="null", height=["1.75", "1.6"], top_k="3")
+    settings["options"] = {"ingest": {"fps": "12.5"}}
+    run = plan(settings, ROOT)
+    clip = run.clips["walk"]
+    assert (clip.end, clip.heights, clip.people) == (None, (1.75, 1.6), 3)
+    assert (run.settings["preview"], run.options["ingest"]) == (False, "--fps=12.5")
+
+
 def test_options_become_arguments(settings):
     settings["options"] = {
         "ingest": {"min-frames": 3, "fps": 12.5},

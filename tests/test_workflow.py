@@ -97,7 +97,6 @@ def test_a_mistake_stops_with_one_line(tmp_path, setting, message):
     assert run.returncode == 1
     lines = [line for line in run.stderr.splitlines() if not line.startswith("Using workflow")]
     assert len(lines) == 1 and lines[0].startswith(message)
-    assert not run.stdout
 
 
 FAKE_CONDA = """#!/bin/bash

@@ -24,6 +24,9 @@ from .errors import PantographError
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".mpg", ".mpeg")
 
+WORDS = ("route", "videos", "pattern", "text", "robot", "jax_cache", "pathvars")
+"""Settings that stay text; the others may come from the command line, where all is text."""
+
 
 class ConfigError(PantographError):
     """A setting that cannot be followed; the message names it, what was expected and found."""
@@ -68,8 +71,12 @@ class Refused:
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked run: `routes[route][stage]` is a method, `clips[name]` a Clip."""
+    """A checked run: `routes[route][stage]` is a method, `clips[name]` a Clip.
 
+    settings are those of config.yaml with what came on top; options are shell words by script.
+    """
+
+    settings: dict
     routes: dict
     clips: dict
     refused: tuple
@@ -85,6 +92,7 @@ def plan(settings, root):
 
     Returns a Plan. Raises ConfigError for the first mistake found.
     """
+    settings = {key: value if key in WORDS else _typed(value) for key, value in settings.items()}
     check(settings, root, "config", "config")
     routes = read_routes(root)
     chosen = settings["route"] if isinstance(settings["route"], list) else [settings["route"]]
@@ -96,7 +104,7 @@ def plan(settings, root):
         raise ConfigError(f"config: robot: {unknown('robot', settings['robot'], robots)}")
     options = read_options(settings, root)
     clips, refused = read_clips(settings, tuple(chosen), routes, root)
-    return Plan(routes, clips, refused, options)
+    return Plan(settings, routes, clips, refused, options)
 
 
 def job_environment(settings):
@@ -140,6 +148,20 @@ def check(value, root, schema, where):
     if errors:
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         raise ConfigError(f"{where}: {_describe(errors[0])}{more}")
+
+
+def _typed(value):
+    """`value` with every text in it read as YAML: "null" is None, "1.75" a number."""
+    if isinstance(value, dict):
+        return {key: _typed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_typed(item) for item in value]
+    if isinstance(value, str):
+        try:
+            return yaml.safe_load(value)
+        except yaml.YAMLError:
+            return value
+    return value
 
 
 def _describe(error):
