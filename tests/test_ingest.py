@@ -1,11 +1,12 @@
-"""Any file in: a clip that is upright and at a constant rate, or one clear line that says why not."""
+"""Any file in: an upright clip at a constant rate, or one clear line that says why not."""
 
 from fractions import Fraction
 
 import av
-import ingest
 import numpy as np
 import pytest
+
+import ingest
 from pantograph.contracts import Video, sha256
 from pantograph.errors import PantographError
 from pantograph.video import constant_rate, frames, read_frame, resample
