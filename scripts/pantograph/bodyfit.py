@@ -32,6 +32,10 @@ FITTED = tuple(
 DIM = 6 + 3 * len(FITTED)
 
 _FITTED = np.array(FITTED)
+# where each of the 24 joints stands in (root, fitted joints, identity)
+_SLOTS = np.full(24, len(FITTED) + 1)
+_SLOTS[0] = 0
+_SLOTS[_FITTED] = np.arange(1, len(FITTED) + 1)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -48,11 +52,47 @@ def retract(state, delta):
     }
 
 
+def _turn(first, second):
+    """Hamilton product of quaternions (..., 4), wxyz."""
+    w, v = first[..., :1], first[..., 1:]
+    other_w, other_v = second[..., :1], second[..., 1:]
+    return jnp.concatenate(
+        [
+            w * other_w - (v * other_v).sum(-1, keepdims=True),
+            w * other_v + other_w * v + jnp.cross(v, other_v),
+        ],
+        -1,
+    )
+
+
+def lift(state, delta):
+    """`retract` to first order in delta."""
+
+    def turned(quaternion, half):
+        return _turn(quaternion, jnp.concatenate([jnp.ones((*half.shape[:-1], 1)), half], -1))
+
+    return {
+        "transl": state["transl"] + delta[:3],
+        "root": turned(state["root"], 0.5 * delta[3:6]),
+        "joints": turned(state["joints"], 0.5 * delta[6:].reshape(-1, 3)),
+    }
+
+
+def relative(first, second):
+    """Rotation from the first to the second quaternion as axis * 2 sin(angle / 2), (..., 3).
+
+    Equal to the rotation vector for small angles, bounded for large ones, and smooth everywhere
+    that neighbouring or prior rotations meet.
+    """
+    turn = _turn(first * jnp.array([1.0, -1.0, -1.0, -1.0]), second)
+    return 2.0 * jnp.where(turn[..., :1] < 0, -1.0, 1.0) * turn[..., 1:]
+
+
 def rotations(state):
     """All 24 rotation matrices of a state, (24, 3, 3)."""
-    out = jnp.broadcast_to(jnp.eye(3), (24, 3, 3))
-    out = out.at[0].set(jaxlie.SO3(state["root"]).as_matrix())
-    return out.at[_FITTED].set(jaxlie.SO3(state["joints"]).as_matrix())
+    turned = jaxlie.SO3(jnp.concatenate([state["root"][None], state["joints"]])).as_matrix()
+    every = jnp.concatenate([turned, jnp.eye(3)[None]])
+    return every[_SLOTS]
 
 
 def pack(global_orient, body_pose, transl):
@@ -97,35 +137,29 @@ def project(intrinsics, x):
 
 
 def pose_prior(states, shared, data):
-    """Rotation vectors of the fitted joints relative to data["rotation"], times data["weight"].
+    """Rotations of the fitted joints relative to data["rotation"], times data["weight"].
 
     data: rotation (N, 4) wxyz, weight (N, 3) 1/rad per axis of the joint's own frame.
     """
-    turn = jaxlie.SO3(data["rotation"]).inverse() @ jaxlie.SO3(states[0]["joints"])
-    return (turn.log() * data["weight"]).ravel()
+    return (relative(data["rotation"], states[0]["joints"]) * data["weight"]).ravel()
 
 
-# axis of flexion in the joint's own frame, and its sign
+# axis of flexion in the joint's own frame
 _HINGES = {
-    "left_knee": (0, 1.0),
-    "right_knee": (0, 1.0),
-    "left_elbow": (1, -1.0),
-    "right_elbow": (1, 1.0),
+    "left_knee": (1.0, 0.0, 0.0),
+    "right_knee": (1.0, 0.0, 0.0),
+    "left_elbow": (0.0, -1.0, 0.0),
+    "right_elbow": (0.0, 1.0, 0.0),
 }
 _HINGE_ROWS = np.array([FITTED.index(SMPL_JOINTS.index(name)) for name in _HINGES])
-_HINGE_AXES = np.array([axis for axis, _ in _HINGES.values()])
-_HINGE_SIGNS = np.array([sign for _, sign in _HINGES.values()], np.float32)
+_HINGE_AXES = np.array(list(_HINGES.values()), np.float32)
 
 
 def hinge_limits(states, shared, data):
     """Knees and elbows do not bend backwards: one-sided rotation about the hinge, rad * weight."""
-    turn = jaxlie.SO3(states[0]["joints"][_HINGE_ROWS]).log()
-    flexion = turn[np.arange(len(_HINGE_AXES)), _HINGE_AXES] * _HINGE_SIGNS
+    turn = relative(jnp.array([1.0, 0.0, 0.0, 0.0]), states[0]["joints"][_HINGE_ROWS])
+    flexion = (turn * _HINGE_AXES).sum(-1)
     return jnp.minimum(flexion, 0.0) * data
-
-
-def _turning(first, second):
-    return (jaxlie.SO3(first).inverse() @ jaxlie.SO3(second)).log()
 
 
 def _acceleration(states, data):
@@ -133,9 +167,9 @@ def _acceleration(states, data):
     return jnp.concatenate(
         [
             after["transl"] - 2.0 * now["transl"] + before["transl"],
-            _turning(now["root"], after["root"]) - _turning(before["root"], now["root"]),
+            relative(now["root"], after["root"]) - relative(before["root"], now["root"]),
             (
-                _turning(now["joints"], after["joints"]) - _turning(before["joints"], now["joints"])
+                relative(now["joints"], after["joints"]) - relative(before["joints"], now["joints"])
             ).ravel(),
         ]
     )
@@ -298,6 +332,7 @@ def _problem(model):
         retract,
         DIM,
         shared_dim=directions.shape[-1],
+        lift=lift,
     )
 
 

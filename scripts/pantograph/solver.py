@@ -76,6 +76,8 @@ class Problem:
     """What is solved for; static (hashable), so that equal problems share one compilation.
 
     retract(state, delta (dim,)) -> state; shared_retract(shared, delta (shared_dim,)) -> shared.
+    lift: the same as retract to first order at delta = 0, and cheaper to differentiate; None to
+        differentiate retract itself.
     """
 
     costs: tuple[Cost | Smoothness, ...]
@@ -83,6 +85,7 @@ class Problem:
     dim: int
     shared_dim: int = 0
     shared_retract: Callable = _add
+    lift: Callable | None = None
 
     @property
     def bandwidth(self):
@@ -139,26 +142,27 @@ def solve(problem, x0, shared0, data, valid, options=Options()):  # noqa: B008  
     Returns a Result; invalid frames keep their initial state.
     """
     shared0 = jnp.asarray(shared0, jnp.result_type(float))
-    start = _total(problem, x0, shared0, data, valid)[0]
+    start, start_terms = _total(problem, x0, shared0, data, valid)
     history = jnp.full(options.iterations, jnp.nan).at[0].set(start)
 
     def unfinished(carry):
-        _, _, damping, _, iteration, converged, _ = carry
+        _, _, damping, _, _, iteration, converged, _ = carry
         return (iteration < options.iterations) & ~converged & (damping < 1e9)
 
     def iterate(carry):
-        x, shared, damping, cost, iteration, _, history = carry
+        x, shared, damping, cost, terms, iteration, _, history = carry
         step, shared_step = _step(problem, x, shared, data, valid, damping)
         x_new = jax.vmap(problem.retract)(x, step)
         shared_new = problem.shared_retract(shared, shared_step) if problem.shared_dim else shared
-        cost_new = _total(problem, x_new, shared_new, data, valid)[0]
+        cost_new, terms_new = _total(problem, x_new, shared_new, data, valid)
         better = cost_new < cost
         keep = partial(jnp.where, better)
         return (
-            jax.tree.map(lambda new, old: keep(new, old), x_new, x),
+            jax.tree.map(keep, x_new, x),
             keep(shared_new, shared),
             keep(jnp.maximum(damping * 0.25, 1e-7), damping * 6.0),
             keep(cost_new, cost),
+            jax.tree.map(keep, terms_new, terms),
             iteration + 1,
             better & (cost - cost_new <= options.tolerance * cost),
             history.at[iteration].set(cost),
@@ -169,14 +173,14 @@ def solve(problem, x0, shared0, data, valid, options=Options()):  # noqa: B008  
         shared0,
         jnp.asarray(options.damping, start.dtype),
         start,
+        start_terms,
         jnp.asarray(0),
         jnp.asarray(False),
         history,
     )
-    x, shared, _, cost, iterations, converged, history = jax.lax.while_loop(
+    x, shared, _, cost, terms, iterations, converged, history = jax.lax.while_loop(
         unfinished, iterate, carry
     )
-    terms = _total(problem, x, shared, data, valid)[1]
     return Result(x, shared, cost, terms, history, iterations, converged)
 
 
@@ -293,12 +297,10 @@ def _step(problem, x, shared, data, valid, damping):
 
 def _linearise(problem, cost, states, shared, data):
     """Residuals (T, R) and Jacobians (T, R, span * dim + shared_dim), reweighted if robust."""
-    dim = problem.dim
+    dim, lift = problem.dim, problem.lift or problem.retract
 
     def moved(delta, states, item):
-        near = tuple(
-            problem.retract(state, delta[k * dim : (k + 1) * dim]) for k, state in enumerate(states)
-        )
+        near = tuple(lift(state, delta[k * dim : (k + 1) * dim]) for k, state in enumerate(states))
         common = shared
         if problem.shared_dim:
             common = problem.shared_retract(shared, delta[cost.span * dim :])

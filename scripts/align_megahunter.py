@@ -1,0 +1,52 @@
+"""MegaHunter: people, cameras and scene in one metric world by one joint optimisation."""
+
+from pantograph import cli
+from pantograph.contracts import Body, Contacts, Keypoints, Scene, Video, World
+from pantograph.errors import PantographError
+
+
+def main(argv=None):
+    parser = cli.parser(__doc__)
+    parser.add_argument("--video", required=True, help="video.json")
+    parser.add_argument("--keypoints", required=True, help="keypoints.h5")
+    parser.add_argument("--body", required=True, help="body.h5")
+    parser.add_argument("--contacts", required=True, help="contacts.h5")
+    parser.add_argument("--scene", required=True, help="scene.h5")
+    parser.add_argument("--out", required=True, help="world.h5 to write")
+    parser.add_argument("--body-model", default="", help="SMPL file; empty for the built-in body")
+    parser.add_argument("--iterations", type=int, default=40, help="of the solver, at most")
+    args = parser.parse_args(argv)
+    if args.iterations < 1:
+        raise PantographError(f"--iterations: expected at least 1, found {args.iterations}")
+
+    def compute(video, keypoints, body_product, contacts, scene):
+        from pantograph import body, megahunter
+
+        model = body.load_body(args.body_model or None)
+        if body_product.body_model != model.name:
+            raise PantographError(
+                f"{args.body}: its shape is of the body model {body_product.body_model!r}, "
+                f"--body-model gives {model.name!r}; use the same file for both stages"
+            )
+        return megahunter.align(
+            model, video, keypoints, body_product, contacts, scene, iterations=args.iterations
+        )
+
+    cli.stage(
+        World,
+        args.out,
+        method="megahunter",
+        inputs=[
+            Video.read(args.video),
+            Keypoints.read(args.keypoints),
+            Body.read(args.body),
+            Contacts.read(args.contacts),
+            Scene.read(args.scene),
+        ],
+        compute=compute,
+        parameters={"body_model": args.body_model, "iterations": args.iterations},
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

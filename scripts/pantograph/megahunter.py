@@ -1,0 +1,381 @@
+"""Joint human-scene optimisation: people and cameras in one metric world.
+
+The idea is VideoMimic's MegaHunter (Allshire et al. 2025, section 3.1; upstream file
+stage2_optimization/megahunter_costs.py): people of known size fix the unit of a reconstruction,
+the cameras give the people a place. Unlike there, root orientations start in the world, feet in
+contact stay where they are, and the ground that they share is solved for as well.
+
+Shared variables: (log of metres per scene unit, two tilts of the ground's normal from the
+people's own up direction, the ground's distance from the origin). People follow one another on
+the solver's frame axis, so one solve serves them all.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from . import body, bodyfit, jaxcache, landmarks
+from .bodyfit import DIM, FITTED, points, project, rotations
+from .contact import metric_scale as contact_scale
+from .contracts import PersonBody, World
+from .conventions import CONTACTS, SMPL_JOINTS
+from .errors import Rejected
+from .solver import Cost, Options, Problem, pad, pad_length, solve
+
+ANKLES = np.array([SMPL_JOINTS.index("left_ankle"), SMPL_JOINTS.index("right_ankle")])
+SEPARATION = 3
+"""Invalid frames between two people on the frame axis; windows span at most three frames."""
+
+SIGMA = {
+    "contact": 0.004,  # m per frame that a planted heel or toe moves
+    "ground": 0.015,  # m between a planted foot and the ground
+    "above": 0.02,  # m below the ground, any foot
+    "root": 0.12,  # rad from the body stage's orientation
+    "pose": 0.10,  # rad from the body stage's joint rotations
+    "tilt": 0.07,  # rad between the ground's normal and the people's up direction
+    "scale": 0.5,  # log of the scale around its first estimate, travelling cameras only
+}
+
+
+def sole_offsets(rest, sole):
+    """Heel and toe of each foot from its ankle in the rest pose, (2 feet, 2 points, 3) m.
+
+    rest: (24, 3) rest joints; sole: height of the soles in the rest pose, m.
+    """
+    out = np.zeros((2, 2, 3), np.float32)
+    for foot, side in enumerate(("left", "right")):
+        ankle = rest[SMPL_JOINTS.index(f"{side}_ankle")]
+        ball = rest[SMPL_JOINTS.index(f"{side}_foot")]
+        out[foot, 0] = (0.0, sole - ankle[1], -0.045)
+        out[foot, 1] = (ball[0] - ankle[0], sole - ankle[1], ball[2] - ankle[2] + 0.035)
+    return out
+
+
+def _ground(shared, axes):
+    """Unit normal (3,) and offset of the ground; axes: (3, 3) rows tilt 1, tilt 2, up."""
+    normal = axes[2] + shared[1] * axes[0] + shared[2] * axes[1]
+    return normal / jnp.linalg.norm(normal), shared[3]
+
+
+def retract(state, delta):
+    """Move a state; rest joints and soles are constants that all its costs share."""
+    return {**state, **bodyfit.retract(state, delta)}
+
+
+def lift(state, delta):
+    """`retract` to first order in delta."""
+    return {**state, **bodyfit.lift(state, delta)}
+
+
+def _place(state):
+    return points(state["rest"], rotations(state), state["transl"])
+
+
+def _soles(state):
+    """Heel and toe of both feet, (2, 2, 3)."""
+    _, joints, world = _place(state)
+    return joints[ANKLES][:, None] + jnp.einsum("fab,fkb->fka", world[ANKLES], state["soles"])
+
+
+def reprojection(states, shared, data):
+    """Fitted landmarks against 2D keypoints, px * weight, (M, 2)."""
+    seen, _, _ = _place(states[0])
+    centre = jnp.exp(shared[0]) * data["centre"]
+    x = (seen - centre) @ data["world2cam"].T
+    return (project(data["intrinsics"], x) - data["xy"]) * data["weight"][:, None]
+
+
+def root_prior(states, shared, data):
+    """Root rotation against the body stage's, turned into the world, rad * weight, (3,)."""
+    return bodyfit.relative(data["rotation"], states[0]["root"]) * data["weight"]
+
+
+def contact(states, shared, data):
+    """Movement of a planted foot's heel and toe from one frame to the next, (4, 3)."""
+    moved = _soles(states[1]) - _soles(states[0])
+    return (moved * data["weight"][:, None, None]).reshape(4, 3)
+
+
+def ground(states, shared, data):
+    """Height of a planted foot's lower end over the ground, (2, 1)."""
+    normal, offset = _ground(shared, data["axes"])
+    height = (_soles(states[0]) @ normal - offset).min(-1)
+    return (height * data["weight"])[:, None]
+
+
+def above(states, shared, data):
+    """Depth of heels and toes below the ground, (4, 1)."""
+    normal, offset = _ground(shared, data["axes"])
+    height = _soles(states[0]) @ normal - offset
+    return jnp.minimum(height, 0.0).reshape(4, 1) * data["weight"]
+
+
+def shared_prior(states, shared, data):
+    """Scale against its first estimate, ground normal against the up direction, (3,)."""
+    return (shared[:3] - data["mean"]) * data["weight"]
+
+
+PROBLEM = Problem(
+    (
+        Cost("reprojection", reprojection, robust=3.0),
+        Cost("root_prior", root_prior),
+        Cost("pose_prior", bodyfit.pose_prior),
+        Cost("hinge_limits", bodyfit.hinge_limits),
+        Cost("contact", contact, span=2, robust=4.0),
+        Cost("ground", ground, robust=4.0),
+        Cost("above", above, robust=4.0),
+        Cost("shared_prior", shared_prior),
+        bodyfit.SMOOTHNESS,
+    ),
+    retract,
+    DIM,
+    shared_dim=4,
+    lift=lift,
+)
+
+
+def up_direction(people):
+    """The direction that people's bodies point to on average, unit (3,), in the joints' frame.
+
+    people: (joints (T, 24, 3), valid (T,)) per person. Frames with straight legs and trunk count
+    most: there the line from the ankles to the neck is vertical to a few degrees.
+    """
+    index = SMPL_JOINTS.index
+    lines, weights = [], []
+    for joints, valid in people:
+        joints = joints[valid]
+        ankles = 0.5 * (joints[:, ANKLES[0]] + joints[:, ANKLES[1]])
+        line = joints[:, index("neck")] - ankles
+        length = np.linalg.norm(line, axis=-1)
+        lines.append(line / length[:, None])
+        weights.append((length / np.percentile(length, 95)).clip(0, 1) ** 8)
+    lines, weights = np.concatenate(lines), np.concatenate(weights)
+    up = (lines * weights[:, None]).sum(0)
+    for _ in range(10):
+        up /= np.linalg.norm(up)
+        angle = np.arccos(np.clip(lines @ up, -1, 1))
+        up = (lines * (weights / (1 + (angle / 0.1) ** 2))[:, None]).sum(0)
+    return up / np.linalg.norm(up)
+
+
+def align(model, video, keypoints, body_product, contacts, scene, iterations=40):
+    """Bring people and scene into one metric world.
+
+    model: body.BodyModel; the others: contracts. Returns a `World` in the scene's axes.
+    Raises Rejected if no person has a body in two frames or more.
+    """
+    jaxcache.enable()
+    ids = [pid for pid, person in body_product.people.items() if person.valid.sum() > 2]
+    if not ids:
+        raise Rejected("no person has a body in three frames or more")
+    moving = scene.camera_model == "sfm"
+    scale = (contact_scale(body_product, scene) or 1.0) if moving else 1.0
+    rotation = scene.cam2world[:, :3, :3].astype(float)
+    centre = scene.cam2world[:, :3, 3].astype(float)
+    tracks = [
+        _track(model, video, keypoints, body_product.people[pid], contacts, scene, pid, scale)
+        for pid in ids
+    ]
+    up = up_direction([(track["joints"], track["observed"]) for track in tracks])
+    side = np.cross(up, [0.0, 0.0, 1.0] if abs(up[2]) < 0.9 else [1.0, 0.0, 0.0])
+    side /= np.linalg.norm(side)
+    axes = np.stack([side, np.cross(up, side), up])
+    planted = np.concatenate([track["planted_points"] for track in tracks])
+    offset = float(np.median(planted @ up)) if len(planted) else _lowest(tracks, up)
+    known = 1.0 if len(planted) else 0.0
+
+    states = jax.tree.map(lambda *leaves: _join(leaves), *[track["states"] for track in tracks])
+    data = jax.tree.map(lambda *leaves: _join(leaves), *[track["data"] for track in tracks])
+    valid = _join([np.ones(len(track["observed"]), bool) for track in tracks], fill=False)
+    count = len(valid)
+    length = pad_length(count)
+    data["ground"]["weight"] = data["ground"]["weight"] * known
+    data["above"]["weight"] = data["above"]["weight"] * known
+    for name in ("ground", "above"):
+        data[name]["axes"] = np.broadcast_to(axes, (count, 3, 3))
+    leading = (np.arange(count) == 0)[:, None]
+    # cameras that do not travel say nothing about the unit: it stays the people's
+    spread = np.array([SIGMA["scale"] if moving else 1e-4, SIGMA["tilt"], SIGMA["tilt"]])
+    data["shared_prior"] = {
+        "mean": np.broadcast_to([np.log(scale), 0.0, 0.0], (count, 3)),
+        "weight": leading / spread,
+    }
+    data = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), pad(data, length))
+    result = solve(
+        PROBLEM,
+        pad(states, length),
+        np.array([np.log(scale), 0.0, 0.0, offset], np.float32),
+        data,
+        np.arange(length) < count if len(tracks) == 1 else _extend(valid, length),
+        options=Options(iterations=iterations, tolerance=1e-4),
+    )
+    shared = np.asarray(result.shared, float)
+    scale = float(np.exp(shared[0]))
+    people, errors, start = {}, {}, 0
+    for pid, track in zip(ids, tracks, strict=True):
+        stop = start + len(track["observed"])
+        part = jax.tree.map(lambda leaf, a=start, b=stop: np.asarray(leaf)[a:b], result.x)
+        people[pid] = _person(model, track, part, rotation, centre * scale, video.frame_count)
+        errors[f"person{pid}_reprojection_px"] = round(
+            float(people[pid].reprojection[people[pid].valid].mean()), 3
+        )
+        start = stop + SEPARATION
+    heights = {len(video.person_height) > rank for rank in range(len(ids))}
+    cam2world = scene.cam2world.copy()
+    cam2world[:, :3, 3] *= scale
+    history = np.asarray(result.history)
+    return World(
+        camera_model=scene.camera_model,
+        scale=scale,
+        scale_source="height" if heights == {True} else "landmarks",
+        body_model=model.name,
+        intrinsics=scene.intrinsics,
+        cam2world=cam2world,
+        points=scene.points * np.float32(scale),
+        colors=scene.colors,
+        people=people,
+        stats={
+            **errors,
+            "cost": {name: round(float(value), 3) for name, value in result.terms.items()},
+            "cost_history": [round(float(c), 3) for c in history[np.isfinite(history)]],
+            "iterations": int(result.iterations),
+            "converged": bool(result.converged),
+            "ground_tilt_deg": round(float(np.degrees(np.hypot(shared[1], shared[2]))), 3),
+            "ground_normal": [float(v) for v in np.asarray(_ground(shared, axes)[0])],
+            "ground_offset_m": float(shared[3]),
+            "planted_frames": int(len(planted)),
+        },
+    )
+
+
+def _track(model, video, keypoints, person, contacts, scene, pid, scale):
+    """Everything the solve needs of one person, over the frames from first to last valid one."""
+    first, last = np.flatnonzero(person.valid)[[0, -1]]
+    part = slice(first, last + 1)
+    observed = person.valid[part]
+    count = last - first + 1
+    cam2world = scene.cam2world[part].astype(float)
+    rotation, centre = cam2world[:, :3, :3], cam2world[:, :3, 3]
+    orient = bodyfit.interpolate(rotation @ person.global_orient[part], observed)
+    pose = bodyfit.interpolate(person.body_pose[part], observed)
+    transl = np.einsum("tab,tb->ta", rotation, person.transl[part]) + scale * centre
+    transl = _bridge(transl, observed)
+    states = bodyfit.pack(orient, pose, transl)
+    joints = body.joints(model, person.betas, orient, pose, transl)
+    rest = body.rest_joints(model, person.betas)
+    sole = body.rest_vertices(model, person.betas)[:, 1].min()
+    soles = sole_offsets(rest, sole)
+
+    points2d = keypoints.people[pid]
+    index, present = landmarks.select(keypoints.keypoint_names)
+    score = points2d.score[part][:, index] * present * (points2d.visible[part] & observed)[:, None]
+    xy = points2d.xy[part][:, index]
+    size = landmarks.picture_size(xy, score)
+    touch = np.zeros((count, len(CONTACTS)), bool)
+    if pid in contacts.people:
+        touch = contacts.people[pid].contact[part] & observed[:, None]
+
+    def every(value, shape):
+        return np.broadcast_to(np.asarray(value, float), (count, *shape))
+
+    states["rest"] = every(rest, (24, 3)).astype(np.float32)
+    states["soles"] = every(soles, (2, 2, 3)).astype(np.float32)
+    held = touch & np.concatenate([touch[1:], np.zeros((1, 2), bool)])
+    data = {
+        "reprojection": {
+            "intrinsics": scene.intrinsics[part],
+            "world2cam": rotation.transpose(0, 2, 1),
+            "centre": centre,
+            "xy": xy,
+            "weight": score * landmarks.WEIGHTS2D / (bodyfit.SIGMA_2D * size),
+        },
+        "root_prior": {"rotation": states["root"], "weight": observed[:, None] / SIGMA["root"]},
+        "pose_prior": {
+            "rotation": states["joints"],
+            "weight": np.where(observed, 1.0, 0.1)[:, None, None]
+            * every(1 / SIGMA["pose"], (len(FITTED), 3)),
+        },
+        "hinge_limits": every(1 / 0.05, ()),
+        "contact": {"weight": held / SIGMA["contact"]},
+        "ground": {"weight": touch / SIGMA["ground"]},
+        "above": {"weight": every(1 / SIGMA["above"], ())},
+        "smoothness": every(bodyfit.smoothness_weights(video.fps), (DIM,)),
+    }
+    ankles = joints[:, ANKLES]
+    return {
+        "span": part,
+        "observed": observed,
+        "states": states,
+        "joints": joints,
+        "betas": person.betas,
+        "confidence": person.confidence[part],
+        "xy": xy,
+        "score": score,
+        "intrinsics": scene.intrinsics[part],
+        "planted_points": (ankles + _down(model, orient, sole, rest))[touch],
+        "data": data,
+    }
+
+
+def _down(model, orient, sole, rest):
+    """From each ankle to the ground below a standing foot, (T, 2, 3), along the body's down."""
+    drop = np.array([0.0, sole - rest[ANKLES, 1].mean(), 0.0])
+    return np.repeat((orient @ drop)[:, None], 2, axis=1)
+
+
+def _lowest(tracks, up):
+    return float(min(np.percentile(track["joints"][:, ANKLES] @ up, 5) for track in tracks))
+
+
+def _bridge(values, known):
+    frames = np.flatnonzero(known)
+    grid = np.arange(len(known))
+    return np.stack([np.interp(grid, frames, column[frames]) for column in values.T], -1)
+
+
+def _join(parts, fill=None):
+    """Concatenate along frames with SEPARATION rows between, copies of the row before."""
+    parts = [np.asarray(part) for part in parts]
+    out = []
+    for k, part in enumerate(parts):
+        out.append(part)
+        if k + 1 < len(parts):
+            gap = np.repeat(part[-1:], SEPARATION, axis=0)
+            out.append(gap if fill is None else np.full_like(gap, fill))
+    return np.concatenate(out)
+
+
+def _extend(valid, length):
+    return np.concatenate([valid, np.zeros(length - len(valid), bool)])
+
+
+def _person(model, track, states, rotation, centre, frame_count):
+    orient, pose, transl = bodyfit.unpack(states)
+    part, observed = track["span"], track["observed"]
+    joints = body.joints(model, track["betas"], orient, pose, transl)
+    seen = jax.vmap(lambda state: _place(state)[0])(states)
+    x = np.asarray(seen) - centre[part][:, None]
+    x = np.einsum("tba,tmb->tma", rotation[part], x)
+    pixel = np.asarray(jax.vmap(project)(jnp.asarray(track["intrinsics"]), jnp.asarray(x)))
+    good = track["score"] > 0.5
+    distance = np.linalg.norm(pixel - track["xy"], axis=-1)
+    error = (distance * good).sum(-1) / np.maximum(good.sum(-1), 1)
+    eye = np.eye(3)
+    person = PersonBody(
+        valid=np.zeros(frame_count, bool),
+        confidence=np.zeros(frame_count),
+        global_orient=np.tile(eye, (frame_count, 1, 1)),
+        body_pose=np.tile(eye, (frame_count, 23, 1, 1)),
+        betas=track["betas"],
+        transl=np.zeros((frame_count, 3)),
+        joints=np.zeros((frame_count, 24, 3)),
+        reprojection=np.zeros(frame_count),
+    )
+    person.valid[part] = observed
+    person.confidence[part] = track["confidence"]
+    person.global_orient[part], person.body_pose[part] = orient, pose
+    person.transl[part], person.joints[part] = transl, joints
+    person.reprojection[part] = error * observed
+    return person
