@@ -27,7 +27,6 @@ include: "rules/export.smk"
 include: "rules/quality.smk"
 include: "rules/preview.smk"
 include: "rules/summary.smk"
-include: "rules/make.smk"
 
 
 rule all:

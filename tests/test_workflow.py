@@ -286,12 +286,12 @@ def test_a_third_run_has_nothing_to_do(interrupted):
 @pytest.mark.slow
 def test_every_bad_video_is_in_the_summary_with_its_reason(interrupted):
     text = (interrupted.folder / "results" / "summary.tsv").read_text(encoding="utf-8")
-    rows = list(csv.DictReader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
-    status = {(row["video"], row["status"]): row["reason"] for row in rows}
-    assert {(name, "rejected") for name in (*REJECTED, *REFUSED)} <= set(status)
+    rows = list(csv.DictReader(text.splitlines(), delimiter="\t"))
+    note = {(row["video"], row["verdict"]): row["note"] for row in rows}
+    assert {(name, "rejected") for name in (*REJECTED, *REFUSED)} <= set(note)
     assert len(rows) == 1 + len(REJECTED) + len(REFUSED)
-    assert all(reason for (_, state), reason in status.items() if state == "rejected")
-    assert "end 10 is before start 20" in status["reversed", "rejected"]
+    assert all(why for (_, verdict), why in note.items() if verdict == "rejected")
+    assert "end 10 is before start 20" in note["reversed", "rejected"]
     lines = [line for line in interrupted.second.stderr.splitlines() if "row skipped" in line]
     assert len(lines) == len(REFUSED)
     for name in REJECTED:
