@@ -132,7 +132,7 @@ def stature(model, betas):
 
 
 def betas_for_height(model, height, betas0=None):
-    """The shape `betas0` (mean if None) with its first coefficient set so that it is `height` m tall.
+    """The shape `betas0` (mean if None) with its first coefficient set to give `height`, m.
 
     Returns (10,). Raises PantographError where no value within +-8 gives that height.
     """
@@ -151,7 +151,7 @@ def betas_for_height(model, height, betas0=None):
 
 
 def write_npz(path, content):
-    """Write a body (keys as in a SMPL file, see `smpl_dict`) as a small `.npz`; same in, same bytes."""
+    """Write a body (keys as in `smpl_dict`) as a small `.npz`; same arrays, same bytes."""
     import io
     import zipfile
 
@@ -161,8 +161,11 @@ def write_npz(path, content):
                 values = np.asarray(content[key])
                 buffer = io.BytesIO()
                 np.save(buffer, values.astype(np.float32) if values.dtype.kind == "f" else values)
-                archive.writestr(zipfile.ZipInfo(f"{key}.npy", (1980, 1, 1, 0, 0, 0)), buffer.getvalue(),
-                                 zipfile.ZIP_DEFLATED)
+                archive.writestr(
+                    zipfile.ZipInfo(f"{key}.npy", (1980, 1, 1, 0, 0, 0)),
+                    buffer.getvalue(),
+                    zipfile.ZIP_DEFLATED,
+                )
 
     atomic_write(path, save)
 
@@ -219,7 +222,9 @@ def _model(name, content, path):
             raise PantographError(f"{path}: expected {key} {shape}, found {arrays[key].shape}")
     shapedirs = arrays["shapedirs"]
     if shapedirs.shape[:2] != (count, 3) or shapedirs.shape[2] < 10:
-        raise PantographError(f"{path}: expected shapedirs ({count}, 3, 10), found {shapedirs.shape}")
+        raise PantographError(
+            f"{path}: expected shapedirs ({count}, 3, 10), found {shapedirs.shape}"
+        )
     shapedirs = np.ascontiguousarray(shapedirs[:, :, :10])
     regressor = arrays["J_regressor"]
     return BodyModel(

@@ -21,7 +21,9 @@ def marching_tetrahedra(values, origin, spacing):
     values = np.where(values == 0, 1e-9, np.asarray(values, float))
     inside = values < 0
     corners = list(itertools.product((0, 1), repeat=3))
-    cut = [tuple(slice(c, n - 1 + c) for c, n in zip(k, values.shape, strict=True)) for k in corners]
+    cut = [
+        tuple(slice(c, n - 1 + c) for c, n in zip(k, values.shape, strict=True)) for k in corners
+    ]
     count = sum(inside[s].astype(np.uint8) for s in cut)
     cubes = np.argwhere((count > 0) & (count < 8))
 

@@ -1,16 +1,22 @@
 """Make the built-in body, resources/body/body.npz, and on request a file that smplx loads."""
 
+import sys
 from pathlib import Path
 
-from pantograph import cli
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1] / "scripts"))
 
-DEFAULT = Path(__file__).resolve().parents[1] / "resources" / "body" / "body.npz"
+from pantograph import cli  # noqa: E402
 
 
 def main(argv=None):
     parser = cli.parser(__doc__)
-    parser.add_argument("--out", default=DEFAULT, type=Path, help="where to write the body (.npz)")
-    parser.add_argument("--smplx", type=Path, help="also write a pickle for smplx, e.g. SMPL_NEUTRAL.pkl")
+    parser.add_argument(
+        "--out", default=HERE / "body.npz", type=Path, help="where to write the body (.npz)"
+    )
+    parser.add_argument(
+        "--smplx", type=Path, help="also write a pickle for smplx, e.g. SMPL_NEUTRAL.pkl"
+    )
     args = parser.parse_args(argv)
 
     from pantograph import body
