@@ -41,8 +41,10 @@ def main(argv=None):
     if refused is not None:
         preview.write_notice(args.out, products[0], refused.reason, args.height)
         return
+    from pantograph import offscreen
     from pantograph.robot import load_robot
 
+    offscreen.backend()
     robot = load_robot(args.robot or products[-1].robot)
     preview.write_preview(args.out, *products, robot, args.height, args.every)
 

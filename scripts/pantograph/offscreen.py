@@ -1,4 +1,7 @@
-"""Draw MuJoCo models without a display, by EGL or OSMesa."""
+"""Draw MuJoCo models without a display, by EGL or OSMesa.
+
+MuJoCo is imported late: where MUJOCO_GL names an OpenGL that is not installed, its import fails.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ import os
 import subprocess
 import sys
 
-import mujoco
 import numpy as np
 
 from .errors import PantographError
@@ -48,6 +50,8 @@ class Painter:
 
     def __init__(self, model, width, height):
         name = backend()
+        import mujoco
+
         os.environ["MUJOCO_GL"] = os.environ["PYOPENGL_PLATFORM"] = name
         self._gl = importlib.import_module(f"mujoco.{name}").GLContext(width, height)
         self._gl.make_current()
@@ -69,6 +73,8 @@ class Painter:
 
         discs: (centre (3,), radius m, rgba) of level marks to add.
         """
+        import mujoco
+
         self._gl.make_current()
         mujoco.mjv_updateScene(
             self._model,

@@ -555,7 +555,7 @@ def _keypoint_error(clip, pid, truth, true_id):
 
 def _matches(clip, truth):
     frames = np.asarray(clip.video.source_frames)
-    count = min(len(person.visible) for person in truth.keypoints.people.values())
+    count = len(truth.gravity.cam2world)
     if frames.max() >= count:
         raise PantographError(
             f"truth of {clip.video.name}: expected frames up to {frames.max()}, found {count}; "
