@@ -1,6 +1,6 @@
 """Print one table of all videos and people of a run, and write it as tab-separated values.
 
-The routes are the names of the folders that the videos' folders lie in.
+A quality.json lies in the folder of its video, and that in the folder of its route.
 """
 
 from pathlib import Path
@@ -25,9 +25,11 @@ def main(argv=None):
     from pantograph import table
     from pantograph.quality import Quality
 
-    routes = [Path(path).absolute().parents[1].name for path in args.quality]
-    qualities = [Quality.read(path) for path in args.quality]
-    rows = table.rows(zip(routes, qualities, strict=True), args.refused)
+    found = []
+    for path in args.quality:
+        _, video, route = Path(path).absolute().parts[:-4:-1]
+        found.append((route, video, Quality.read(path)))
+    rows = table.rows(found, args.refused)
     table.write_tsv(args.out, rows)
     print(table.text(rows))
 

@@ -32,7 +32,7 @@ def person(verdict="accepted", reasons=(), truth=None, **values):
 
 def write(results, route, name, **fields):
     path = results / route / name / "quality.json"
-    video = {"name": name, "frame_count": 90}
+    video = {} if "status" in fields else {"name": name, "frame_count": 90}
     Quality(video=video, method="quality", camera_model="sfm", **fields).write(path)
     return str(path)
 

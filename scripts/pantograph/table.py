@@ -26,14 +26,14 @@ COLUMNS = ("route", "video", "person", "frames", "people", "camera", *_METRICS, 
 def rows(qualities, refused=()):
     """The table's rows, dicts by column; numbers as they are, None where there is none.
 
-    qualities: pairs of a route and a quality.Quality; refused: pairs of a video and the reason
-    why it was not run.
+    qualities: route, name of the video and quality.Quality of each; refused: pairs of a video and
+    the reason why it was not run.
     """
     found = []
-    for route, quality in qualities:
+    for route, video, quality in qualities:
         common = {
             "route": route,
-            "video": quality.video.get("name", ""),
+            "video": video,
             "frames": quality.video.get("frame_count") or None,
             "people": len(quality.people) or None,
             "camera": quality.camera_model,
