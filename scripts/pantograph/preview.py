@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import cv2
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 from scipy.spatial.transform import Rotation
 
 from .contracts import atomic_write
@@ -28,8 +28,8 @@ BACKGROUND, INK, REFUSED = (24, 26, 30), (232, 232, 232), (255, 110, 100)
 BAR = 36
 """Height of the title bar, px."""
 _CONFIDENT = 0.3
-_REACH = 0.85
-"""Half of the height, m, that a robot takes up in the picture."""
+_REACH = 0.6, 0.85
+"""How far a robot reaches from its root to the side, and to top and bottom, m."""
 _NOTICE_SECONDS = 2.0
 _NOTICE_FPS = 10.0
 
@@ -260,37 +260,55 @@ def views(motion, gravity, aspect=4 / 3, field=45.0):
 
     The target follows the robots smoothly; the direction is that from the real camera to them,
     so that both pictures show the people from the same side; the distance fits all robots into
-    a picture of `field` degrees from top to bottom and `aspect` times that from side to side.
+    a picture of `field` degrees from top to bottom and `aspect` times as wide as high.
     """
-    count = len(gravity.cam2world)
-    roots = np.full((len(motion.people), count, 3), np.nan)
-    for row, pid in enumerate(sorted(motion.people)):
-        person = motion.people[pid]
-        roots[row, person.valid] = person.root_pos[person.valid]
-    shown = np.isfinite(roots).all(-1)
-    some = shown.any(0)
-    if not some.any():
-        roots, shown = np.zeros((1, count, 3)), np.ones((1, count), bool)
-        some = shown[0]
-    low = np.min(roots, axis=0, where=shown[..., None], initial=np.inf)
-    high = np.max(roots, axis=0, where=shown[..., None], initial=-np.inf)
-    index = np.flatnonzero(some)
-    nearest = index[np.abs(np.arange(count)[:, None] - index).argmin(1)]
+    roots = _roots(motion, len(gravity.cam2world))
     width = 0.6 * motion.fps
-    middle = gaussian_filter1d(((low + high) / 2)[nearest], width, axis=0, mode="nearest")
+    low, high = np.nanmin(roots, axis=0), np.nanmax(roots, axis=0)
+    middle = _smooth((low + high) / 2, width)
     # the robot's root is above the middle of its body
     middle[:, 2] -= 0.12
-    apart = np.linalg.norm((high - low)[nearest], axis=1) / 2
-    reach = np.maximum(_REACH, (apart + _REACH) / aspect)
-    reach = np.maximum(gaussian_filter1d(reach, width, mode="nearest"), reach.max() * 0.8)
     cameras = np.asarray(gravity.cam2world, float)[:, :3, 3] * motion.world_scale
     ahead = middle - cameras
     ahead /= np.maximum(np.linalg.norm(ahead, axis=1, keepdims=True), 1e-9)
-    ahead = gaussian_filter1d(ahead, 2 * width, axis=0, mode="nearest")
-    azimuth = np.degrees(np.arctan2(ahead[:, 1], ahead[:, 0]))
-    elevation = np.degrees(np.arctan2(ahead[:, 2], np.hypot(ahead[:, 0], ahead[:, 1])))
-    distance = reach / np.tan(np.radians(field / 2)) + apart
-    return list(zip(middle, distance, azimuth, np.clip(elevation, -40, -8), strict=True))
+    ahead = _smooth(ahead, 2 * width)
+    azimuth = np.arctan2(ahead[:, 1], ahead[:, 0])
+    elevation = np.arctan2(ahead[:, 2], np.hypot(ahead[:, 0], ahead[:, 1]))
+    elevation = np.clip(elevation, *np.radians([-40, -8]))
+    aside = np.stack([-np.sin(azimuth), np.cos(azimuth)], axis=-1)
+    along = np.stack([np.cos(azimuth), np.sin(azimuth)], axis=-1)
+    offset = roots[..., :2] - middle[:, :2]
+    sideways = np.abs((offset * aside).sum(-1)) + _REACH[0]
+    nearer = -(offset * along).sum(-1)
+    tangent = np.tan(np.radians(field / 2))
+    needed = np.maximum(sideways / aspect, _REACH[1]) / tangent + nearer
+    distance = maximum_filter1d(np.nanmax(needed, axis=0), max(1, round(width)), mode="nearest")
+    return list(
+        zip(
+            middle,
+            _smooth(distance, width),
+            np.degrees(azimuth),
+            np.degrees(elevation),
+            strict=True,
+        )
+    )
+
+
+def _roots(motion, count):
+    """Root positions of the robots, (P, T, 3): NaN where unseen, in every frame one at least."""
+    roots = np.full((max(len(motion.people), 1), count, 3), np.nan)
+    for row, pid in enumerate(sorted(motion.people)):
+        person = motion.people[pid]
+        roots[row, person.valid] = person.root_pos[person.valid]
+    shown = np.flatnonzero(np.isfinite(roots).all(-1).any(0))
+    if not len(shown):
+        return np.zeros((1, count, 3))
+    nearest = shown[np.abs(np.arange(count)[:, None] - shown).argmin(1)]
+    return roots[:, nearest]
+
+
+def _smooth(values, width):
+    return gaussian_filter1d(values, width, axis=0, mode="nearest")
 
 
 def _paint_robot(spec, color):
@@ -311,14 +329,14 @@ def _dress_scene(spec, size):
     spec.visual.global_.fovy = 45
     # software OpenGL is fast enough only with few triangles and without multisampling
     quality = spec.visual.quality
-    quality.shadowsize, quality.offsamples = 1024, 0
+    quality.shadowsize, quality.offsamples = 2048, 0
     quality.numslices, quality.numstacks, quality.numquads = 16, 10, 1
     spec.visual.headlight.ambient = [0.38] * 3
     spec.visual.headlight.diffuse = [0.35] * 3
     spec.visual.headlight.specular = [0.05] * 3
     spec.visual.rgba.haze = [0.84, 0.88, 0.92, 1]
     spec.visual.map.fogstart, spec.visual.map.fogend = 3, 12
-    spec.visual.map.shadowclip = 1.6
+    spec.visual.map.shadowclip = 3
     spec.stat.extent = 3
     spec.add_texture(
         name="sky",
