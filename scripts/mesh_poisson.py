@@ -25,10 +25,7 @@ def main(argv=None):
         model = ground.body_model(gravity, args.body_model)
         mesh = meshing.build(gravity, contacts, model, meshing.motion_fps(contacts))
         if args.visual:
-            surface = meshing.visual_surface(gravity) if len(gravity.points) else None
-            mesh.stats["visual_triangles"] = len(surface.triangles) if surface else 0
-            if surface:
-                meshing.write_surface(surface, args.visual)
+            mesh.stats["visual"] = meshing.write_surface(gravity, args.visual)
         return mesh
 
     inputs = [Gravity.read(args.gravity), Contacts.read(args.contacts)]

@@ -190,7 +190,11 @@ def metric_scale(body, scene):
             inside &= np.abs(seen[:, 0] - low[0]) < tall
             near |= inside & (seen[:, 1] > low[1] - 0.1 * tall)
             sights.append((t, foot))
-    plane = ground.fit_plane(points[near], scene.cam2world[:, :3, 3].astype(float))
+    axis = ground.body_up(in_world(body, scene, 0.0))
+    if axis is None:
+        return None
+    centres = scene.cam2world[:, :3, 3].astype(float)
+    plane = ground.fit_plane(points[near], centres, up=axis[0])
     if plane is None:
         return None
     scales = []

@@ -46,12 +46,13 @@ class Plane:
     """Mean distance of the inliers, in the unit of the points."""
 
 
-def fit_plane(points, viewers, part=0.01, fewest=30):
+def fit_plane(points, viewers, part=0.01, fewest=30, up=None, within=0.6):
     """The plane that most of the points (N, 3) lie on: a `Plane`, or None.
 
     viewers: camera centres (M, 3). Points count within `part` of their median distance from the
-    cameras. None with fewer than `fewest` inliers or when they lie on a line. RANSAC (Fischler
-    and Bolles, 1981), then least squares on the inliers.
+    cameras. With `up` (3,), only planes whose normal is within `within` rad of it are tried.
+    None with fewer than `fewest` inliers or when they lie on a line. RANSAC (Fischler and
+    Bolles, 1981), then least squares on the inliers.
     """
     points = np.asarray(points, float).reshape(-1, 3)
     if len(points) < fewest:
@@ -59,10 +60,12 @@ def fit_plane(points, viewers, part=0.01, fewest=30):
     middle = np.mean(viewers, axis=0)
     reach = part * np.median(np.linalg.norm(points - middle, axis=1))
     rng = np.random.default_rng(0)
-    trials = points[rng.integers(0, len(points), (500, 3))]
+    trials = points[rng.integers(0, len(points), (1000, 3))]
     normals = np.cross(trials[:, 1] - trials[:, 0], trials[:, 2] - trials[:, 0])
     length = np.linalg.norm(normals, axis=1)
     keep = length > 1e-12
+    if up is not None:
+        keep &= np.abs(normals @ up) > np.cos(within) * length
     normals, origin = normals[keep] / length[keep, None], trials[keep, 0]
     if len(normals) == 0:
         return None
@@ -398,7 +401,7 @@ def floor_plane(world, places, up, reach=2.0, band=0.4):
     near = np.zeros(len(points), bool)
     for place, level in zip(ground, places @ up, strict=True):
         near |= (np.linalg.norm(flat - place, axis=1) < reach) & (np.abs(height - level) < band)
-    return fit_plane(points[near], world.cam2world[:, :3, 3], part=0.008)
+    return fit_plane(points[near], world.cam2world[:, :3, 3], part=0.008, up=up, within=0.3)
 
 
 def floor_level(heights, weights, bandwidth=0.04):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from . import body as bodies
 from . import ground
 from .contracts import Mesh, atomic_write
-from .errors import PantographError
 
 FLOOR_DEPTH = 0.2
 """Thickness of the floor slab, m."""
@@ -220,45 +220,62 @@ def write_obj(mesh, path):
     atomic_write(path, lambda temporary: Path(temporary).write_text(text))
 
 
-def visual_surface(gravity, reach=4.0, depth=8):
-    """Surface through the points near people: an open3d TriangleMesh with colours, or None.
+def write_surface(gravity, path, reach=4.0):
+    """Write the surface through the points near people as PLY; False with fewer than 200 points.
 
-    reach: how far from people points count, m; depth: of the octree. Screened Poisson
-    reconstruction (Kazhdan and Hoppe, 2013), cut back to where points are dense. None with fewer
-    than 200 points.
+    gravity: `Gravity`; reach: how far from people points count, m. Screened Poisson reconstruction
+    (Kazhdan and Hoppe, 2013) in an octree as fine as the points, cut back to where they are
+    dense.
     """
-    import open3d
+    import pycolmap
 
     ways = np.concatenate([p.transl[p.valid] for p in gravity.people.values()])
     points = gravity.points.astype(float)
-    near = np.zeros(len(points), bool)
-    for place in ways[:: max(1, len(ways) // 100)]:
-        near |= np.linalg.norm(points - place, axis=1) < reach
-    if near.sum() < 200:
-        return None
-    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(points[near]))
-    cloud.colors = open3d.utility.Vector3dVector(gravity.colors[near] / 255.0)
-    cloud, _ = cloud.remove_statistical_outlier(12, 2.0)
-    cloud.estimate_normals(open3d.geometry.KDTreeSearchParamKNN(16))
-    cloud.orient_normals_towards_camera_location(gravity.cam2world[:, :3, 3].mean(0).astype(float))
-    surface, density = open3d.geometry.TriangleMesh.create_from_point_cloud_poisson(
-        cloud, depth=depth, n_threads=1
-    )
-    density = np.asarray(density)
-    surface.remove_vertices_by_mask(density < np.quantile(density, 0.25))
-    return surface
-
-
-def write_surface(surface, path):
-    """Write an open3d TriangleMesh as PLY."""
-    import open3d
+    if len(points) < 200 or len(ways) == 0:
+        return False
+    near = cKDTree(ways).query(points)[0] < reach
+    points, colors = points[near], gravity.colors[near]
+    if len(points) < 200:
+        return False
+    gaps = cKDTree(points).query(points, 13)[0][:, 1:].mean(1)
+    kept = gaps < gaps.mean() + 2 * gaps.std()
+    points, colors = points[kept], colors[kept]
+    normals = _normals(points, gravity.cam2world[:, :3, 3].mean(0))
+    kinds = [(axis, "<f4") for axis in ("x", "y", "z", "nx", "ny", "nz")]
+    kinds += [(color, "u1") for color in ("red", "green", "blue")]
+    rows = np.empty(len(points), kinds)
+    for name, column in zip(
+        rows.dtype.names, np.column_stack([points, normals, colors]).T, strict=True
+    ):
+        rows[name] = column
+    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(rows)}"]
+    header += [f"property {'float' if kind == '<f4' else 'uchar'} {name}" for name, kind in kinds]
+    header += ["end_header\n"]
+    options = pycolmap.PoissonMeshingOptions()
+    levels = np.log2(np.ptp(points, axis=0).max() / np.median(gaps))
+    options.depth = int(np.clip(np.ceil(levels) + 1, 5, 9))
+    options.trim = max(2.0, levels - 2)
+    options.num_threads = 1
+    pycolmap.logging.minloglevel = 3
 
     def write(temporary):
-        if not open3d.io.write_triangle_mesh(f"{temporary}.ply", surface):
-            raise PantographError(f"{path}: the surface could not be written")
-        os.replace(f"{temporary}.ply", temporary)
+        with tempfile.TemporaryDirectory(prefix="poisson") as folder:
+            cloud, surface = Path(folder) / "cloud.ply", Path(folder) / "surface.ply"
+            cloud.write_bytes("\n".join(header).encode() + rows.tobytes())
+            pycolmap.poisson_meshing(cloud, surface, options)
+            Path(temporary).write_bytes(surface.read_bytes())
 
     atomic_write(path, write)
+    return True
+
+
+def _normals(points, viewer, neighbours=16):
+    """Unit normals (N, 3) of points (N, 3), by their neighbours' flattest direction."""
+    spots = points[cKDTree(points).query(points, neighbours)[1]]
+    spots = spots - spots.mean(1, keepdims=True)
+    normals = np.linalg.eigh(np.swapaxes(spots, 1, 2) @ spots)[1][:, :, 0]
+    away = ((points - viewer) * normals).sum(1) > 0
+    return np.where(away[:, None], -normals, normals)
 
 
 def motion_fps(contacts, default=30.0):

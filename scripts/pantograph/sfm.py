@@ -165,7 +165,8 @@ def _mapping_options(pycolmap):
     clips; they are kept here and left to the gate.
     """
     options = pycolmap.IncrementalPipelineOptions()
-    options.num_threads = 2
+    # several threads would sum in varying order
+    options.num_threads = 1
     options.random_seed = 0
     options.multiple_models = False
     options.ba_refine_focal_length = False
@@ -174,7 +175,7 @@ def _mapping_options(pycolmap):
     options.ba_global_max_refinements = 2
     options.ba_local_max_num_iterations = 20
     options.mapper.random_seed = 0
-    options.mapper.num_threads = 2
+    options.mapper.num_threads = 1
     options.mapper.abs_pose_refine_focal_length = False
     options.mapper.abs_pose_refine_extra_params = False
     options.mapper.init_min_tri_angle = 4.0
@@ -197,8 +198,13 @@ def refine_focal(model):
     options.refine_extra_params = False
     options.print_summary = False
     options.ceres.solver_options.max_num_iterations = 50
-    options.ceres.solver_options.num_threads = 2
-    pycolmap.bundle_adjustment(content, options)
+    options.ceres.solver_options.num_threads = 1
+    config = pycolmap.BundleAdjustmentConfig()
+    registered = [i for i in sorted(content.images) if content.image(i).has_pose]
+    for image in registered:
+        config.add_image(image)
+    config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    pycolmap.create_default_bundle_adjuster(options, config, content).solve()
     factor = next(iter(content.cameras.values())).params[0] / model.focal
     if not FOCAL_RANGE[0] <= factor <= FOCAL_RANGE[1]:
         return model
@@ -271,21 +277,38 @@ def describe(model, people, size, scale):
             axis = ground.mask_axis(people, pid, frame, size)
             if axis is not None:
                 uprights.append((k, camera.rays(axis, intrinsics)))
-    plane = ground.fit_plane(model.points[sorted(near)], model.cam2world[:, :3, 3])
-    if plane is None or not uprights:
+    if not uprights:
         return stats
-    rolls, tilts = [], []
+    ups, sides = [], []
     for k, (top, bottom) in uprights:
-        normal = model.cam2world[k, :3, :3].T @ plane.normal
-        side = np.cross(bottom, top)
-        rolls.append(np.arcsin(abs(normal @ side) / np.linalg.norm(side)))
         middle = (top + bottom) / np.linalg.norm(top + bottom)
-        up = top - bottom
-        up -= (up @ middle) * middle
-        tilts.append(np.arccos(np.clip(normal @ up / np.linalg.norm(up), -1, 1)))
+        up = top - bottom - ((top - bottom) @ middle) * middle
+        side = np.cross(bottom, top)
+        turned = model.cam2world[k, :3, :3]
+        ups.append(turned @ up / np.linalg.norm(up))
+        sides.append(turned @ side / np.linalg.norm(side))
+    plane = _floor(model, sorted(near), np.median(ups, axis=0))
+    if plane is None:
+        return stats
+    rolls = np.arcsin(np.abs(np.array(sides) @ plane.normal))
+    tilts = np.arccos(np.clip(np.array(ups) @ plane.normal, -1, 1))
     stats["ground_roll_deg"] = round(float(np.degrees(np.median(rolls))), 1)
     stats["ground_tilt_deg"] = round(float(np.degrees(np.median(tilts))), 1)
     return stats
+
+
+def _floor(model, near, up):
+    """The plane below people among the points `near` them, or None.
+
+    The front of furniture may hold more points than the floor, so a plane across `up` (3,) is
+    taken unless another one has more than twice its points.
+    """
+    viewers = model.cam2world[:, :3, 3]
+    level = ground.fit_plane(model.points[near], viewers, up=up / np.linalg.norm(up))
+    other = ground.fit_plane(model.points[near], viewers)
+    if level is None or (other is not None and other.inliers.sum() > 2 * level.inliers.sum()):
+        return other
+    return level
 
 
 def place_frames(model, pictures, masks, size, count):
