@@ -9,16 +9,17 @@ from pathlib import Path
 from .contracts import REJECTED, atomic_write
 
 _METRICS = {
-    "reprojection px": ("metrics", "reprojection_px", "{:.1f}"),
-    "bone spread %": ("metrics", "bone_spread_percent", "{:.1f}"),
-    "root error mm": ("truth", "root_error_mm", "{:.0f}"),
-    "scale error %": ("truth", "scale_error_percent", "{:+.1f}"),
-    "PA-MPJPE mm": ("truth", "pa_mpjpe_mm", "{:.0f}"),
-    "retarget mm": ("metrics", "retarget_error_mm", "{:.0f}"),
-    "over limit %": ("metrics", "joint_limit_percent", "{:.1f}"),
-    "penetration %": ("metrics", "robot_penetration_percent", "{:.1f}"),
-    "foot slide cm/s": ("metrics", "robot_slide_cm_s", "{:.1f}"),
+    "reprojection_px": ("metrics", "repro-/jection/px", "{:.1f}"),
+    "bone_spread_percent": ("metrics", "bone/spread/%", "{:.1f}"),
+    "root_error_mm": ("truth", "root/error/mm", "{:.0f}"),
+    "scale_error_percent": ("truth", "scale/error/%", "{:+.1f}"),
+    "pa_mpjpe_mm": ("truth", "PA-/MPJPE/mm", "{:.0f}"),
+    "retarget_error_mm": ("metrics", "retarget/error/mm", "{:.0f}"),
+    "joint_limit_percent": ("metrics", "over/limit/%", "{:.1f}"),
+    "robot_penetration_percent": ("metrics", "pene-/tration/%", "{:.1f}"),
+    "robot_slide_cm_s": ("metrics", "foot/slide/cm per s", "{:.1f}"),
 }
+"""Part of a person's quality that holds the metric, heading by lines, and format."""
 _TEXT = ("route", "video", "person", "camera", "verdict", "note")
 COLUMNS = ("route", "video", "person", "frames", "people", "camera", *_METRICS, "verdict", "note")
 
@@ -40,8 +41,8 @@ def rows(qualities, refused=()):
         }
         for pid, person in quality.people.items():
             numbers = {
-                column: person[part].get(name, {}).get("value")
-                for column, (part, name, _) in _METRICS.items()
+                name: person[part].get(name, {}).get("value")
+                for name, (part, _, _) in _METRICS.items()
             }
             note = "; ".join(person["reasons"] or _warnings(person))
             found.append(
@@ -54,7 +55,7 @@ def rows(qualities, refused=()):
 
 
 def text(rows):
-    """The table for reading: aligned, headings of two lines, columns without any entry left out."""
+    """The table for reading: aligned, columns without any entry left out."""
     several = len({row["route"] for row in rows if row["route"]}) > 1
     columns = [
         column
@@ -63,10 +64,10 @@ def text(rows):
     ]
     cells = [[_shown(column, row[column]) for column in columns] for row in rows]
     heads = [_heading(column) for column in columns]
-    lines = [[head[k] for head in heads] for k in range(2)] + cells
+    lines = [[head[k] for head in heads] for k in range(3)] + cells
     widths = [max(len(line[k]) for line in lines) for k in range(len(columns))]
     rule = ["-" * width for width in widths]
-    lines.insert(2, rule)
+    lines.insert(3, rule)
     aligned = [
         "  ".join(
             cell.ljust(width) if column in _TEXT else cell.rjust(width)
@@ -106,5 +107,5 @@ def _shown(column, value):
 
 
 def _heading(column):
-    first, _, second = column.rpartition(" ")
-    return (first, second) if first else (column, "")
+    lines = _METRICS[column][1].split("/") if column in _METRICS else [column]
+    return [""] * (3 - len(lines)) + lines
