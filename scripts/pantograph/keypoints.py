@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import astuple, dataclass
 
 import cv2
 import numpy as np
@@ -21,7 +22,25 @@ CROP = 256
 REGION_SIGMA = {"centre": 1.0, "side": 4.0, "rotation": 2.0}
 """Smoothing of the regions over time, frames at 30 per second."""
 
+TRUST_DISTANCE = 0.04
+"""Distance between the direct and the mirrored reading, over the region's side, that halves the
+score of a landmark."""
+
+OTHER_SIDE = 0.06
+"""Median distance of the legs, over the region's side, at which the two readings contradict."""
+
+LEGS = [i for i, name in enumerate(MEDIAPIPE_LANDMARKS) if name.endswith(("hip", "knee", "ankle"))]
+
 MIRROR = mirrored(MEDIAPIPE_LANDMARKS)
+
+
+@dataclass
+class Reading:
+    """Landmarks of a person: xy (33, 2) px, score (33,) and world (33, 3) m."""
+
+    xy: np.ndarray
+    score: np.ndarray
+    world: np.ndarray
 
 
 def find_keypoints(
@@ -39,26 +58,23 @@ def find_keypoints(
         pid: smooth_regions(p.regions, p.visible, video.fps) for pid, p in people.people.items()
     }
     size = _working_size(video, people, regions, long_side)
-    found = {pid: _empty(count) for pid in people.people}
+    readings: dict[int, dict[int, list[Reading]]] = {pid: {} for pid in people.people}
     for k, rgb in frames(video, size):
         factor = np.array([video.width / rgb.shape[1], video.height / rgb.shape[0]])
         present = [pid for pid, person in people.people.items() if person.visible[k]]
         for pid in present:
             region = regions[pid][k] / np.array([*factor, factor[0], 1])
             picture = _alone(rgb, people, pid, present, k, region)
-            pose = read_pose(landmarker, picture, region, flip)
-            if pose is None:
-                continue
-            xy, score, landmarks = pose
-            outside = (xy < 0).any(1) | (xy >= rgb.shape[1::-1]).any(1)
-            score = np.where(outside, 0, score)
-            if score[BODY].mean() < min_score:
-                continue
-            person = found[pid]
-            person.visible[k] = True
-            person.xy[k] = xy * factor
-            person.score[k] = score
-            person.landmarks3d[k] = landmarks
+            choices = []
+            for reading in read_pose(landmarker, picture, region, flip):
+                outside = (reading.xy < 0).any(1) | (reading.xy >= rgb.shape[1::-1]).any(1)
+                reading.score = np.where(outside, 0, reading.score)
+                reading.xy = reading.xy * factor
+                if reading.score[BODY].mean() >= min_score:
+                    choices.append(reading)
+            if choices:
+                readings[pid][k] = choices
+    found = {pid: _person(readings[pid], regions[pid], count) for pid in people.people}
     kept = {pid: person for pid, person in found.items() if person.visible.any()}
     if not kept:
         raise Rejected(f"no landmarks found in {count} frames")
@@ -94,7 +110,10 @@ def smooth_regions(regions, visible, fps):
 def read_pose(landmarker, rgb, region, flip):
     """Landmarks of the person in a region of a picture.
 
-    region: (4,) px, rad. Returns xy (33, 2) px, score (33,) and metric landmarks (33, 3), or None.
+    region: (4,) px, rad. flip: read the mirrored crop too. Returns the possible readings: one,
+    the mean, where both agree; two where they name the sides of the body differently; none
+    where there is no person. How far the two are apart lowers the score: it tells errors better
+    than the model's own confidence does.
     """
     patch, corner = _patch(rgb, region)
     local = region - np.array([*corner, 0, 0])
@@ -106,13 +125,53 @@ def read_pose(landmarker, rgb, region, flip):
         other = landmarker(np.ascontiguousarray(patch[:, ::-1]), turned)
         if other is not None:
             poses.append(_unmirror(other, width))
-    if not poses:
-        return None
-    if len(poses) == 2 and _disagree(*poses, region[2]):
-        poses = poses[:1]
-    xy = np.mean([p.xy for p in poses], 0) + corner
-    score = np.mean([p.visibility * p.presence for p in poses], 0)
-    return xy, score, np.mean([p.world for p in poses], 0)
+    readings = [Reading(p.xy + corner, p.visibility * p.presence, p.world) for p in poses]
+    if len(readings) < 2:
+        return readings
+    distance = np.linalg.norm(readings[0].xy - readings[1].xy, axis=1) / region[2]
+    trust = 1 / (1 + (distance / TRUST_DISTANCE) ** 2)
+    if np.median(distance[LEGS]) > OTHER_SIDE:
+        for reading in readings:
+            reading.score = reading.score * np.maximum(trust, 0.5)
+        return readings
+    mean = Reading(
+        *(np.mean(pair, 0) for pair in zip(*(astuple(r) for r in readings), strict=True))
+    )
+    mean.score = mean.score * trust
+    return [mean]
+
+
+def smoothest(readings, regions):
+    """Choose one reading per frame such that the body moves least (Viterbi).
+
+    readings: lists of Reading by frame; regions: (T, 4), whose sides are the unit of movement.
+    Returns readings by frame.
+    """
+    order = sorted(readings)
+    costs, parents = [], []
+    for i, k in enumerate(order):
+        if i == 0:
+            costs.append(np.zeros(len(readings[k])))
+            parents.append(np.zeros(len(readings[k]), int))
+            continue
+        before = order[i - 1]
+        # a long break tells nothing
+        weight = 1 / ((k - before) * regions[k, 2])
+        step = np.array(
+            [
+                [np.linalg.norm(a.xy[BODY] - b.xy[BODY], axis=1).mean() for a in readings[before]]
+                for b in readings[k]
+            ]
+        )
+        total = costs[-1][None] + weight * step
+        costs.append(total.min(1))
+        parents.append(total.argmin(1))
+    chosen = {}
+    pick = int(np.argmin(costs[-1])) if order else 0
+    for i in range(len(order) - 1, -1, -1):
+        chosen[order[i]] = readings[order[i]][pick]
+        pick = int(parents[i][pick])
+    return chosen
 
 
 def _unmirror(pose, width):
@@ -120,12 +179,6 @@ def _unmirror(pose, width):
     pose.world = pose.world[MIRROR] * [-1, 1, 1]
     pose.visibility, pose.presence = pose.visibility[MIRROR], pose.presence[MIRROR]
     return pose
-
-
-def _disagree(a, b, side):
-    """Whether two readings of a person differ so much that their mean is neither."""
-    legs = BODY[6:]
-    return bool(np.median(np.linalg.norm(a.xy[legs] - b.xy[legs], axis=1)) > 0.06 * side)
 
 
 def _patch(rgb, region):
@@ -183,11 +236,17 @@ def _working_size(video, people, regions, long_side):
     return round(long_side * grow)
 
 
-def _empty(count):
+def _person(readings, regions, count):
     landmarks = len(MEDIAPIPE_LANDMARKS)
-    return PersonKeypoints(
+    person = PersonKeypoints(
         visible=np.zeros(count, bool),
         xy=np.zeros((count, landmarks, 2), np.float32),
         score=np.zeros((count, landmarks), np.float32),
         landmarks3d=np.zeros((count, landmarks, 3), np.float32),
     )
+    for k, reading in smoothest(readings, regions).items():
+        person.visible[k] = True
+        person.xy[k] = reading.xy
+        person.score[k] = reading.score
+        person.landmarks3d[k] = reading.world
+    return person

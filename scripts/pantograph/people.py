@@ -14,6 +14,9 @@ from .video import frames, read_span, scaled_size
 MASK_AREA = 0.01
 """Least area of a mask, m2 at the person's distance; a visible person shows about 0.5."""
 
+VISIBLE_SHARE = 0.5
+"""Least part of a person's limbs that another person may leave in sight."""
+
 
 def find_people(
     video: Video,
@@ -87,6 +90,8 @@ def _tracks(people, video, shape):
         masks = tracking.own_masks([item for _, item in present], shape)
         for (pid, item), mask in zip(present, masks, strict=True):
             if mask.sum() < MASK_AREA * item.scale**2:
+                continue
+            if item.touching and tracking.visible_share(item, mask) < VISIBLE_SHARE:
                 continue
             track = tracks[pid]
             track.visible[frame] = True

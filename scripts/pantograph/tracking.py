@@ -583,22 +583,38 @@ def own_masks(items, shape):
     """Masks (H, W) bool of people in one frame, each pixel given to one person at most.
 
     A pixel that several masks claim goes to the nearest person whose limbs cover it; where no
-    limb does, to the person with the highest probability.
+    limb does, to the person with the highest probability. Where people touch, the mask of the
+    nearer one covers the other as well: what only the other one's limbs cover is given back.
     """
-    order = sorted(range(len(items)), key=lambda i: -items[i].scale)
+    if not items:
+        return []
     full = np.zeros((len(items), *shape), np.uint8)
     for i, item in enumerate(items):
         (x, y), (height, width) = item.corner, item.mask.shape
         full[i, y : y + height, x : x + width] = item.mask
     claims = full > 127
-    disputed = claims.sum(0) > 1
-    if disputed.any():
-        owner = np.where(disputed, full.argmax(0), -1)
-        for i in reversed(order):
-            owner[disputed & claims[i] & (silhouette(shape, items[i]) > 0)] = i
-        for i in range(len(items)):
-            claims[i] &= ~disputed | (owner == i)
-    return [_without_islands(claims[i], items[i]) for i in range(len(items))]
+    if len(items) > 1 and (claims.sum(0) > 1).any():
+        anyone = claims.any(0)
+        owner = np.where(anyone, full.argmax(0), -1)
+        for i in sorted(range(len(items)), key=lambda i: items[i].scale):
+            limbs = silhouette(shape, items[i]) > 0
+            owner[limbs & (anyone if items[i].touching else claims[i])] = i
+        claims = np.stack([owner == i for i in range(len(items))])
+    kept = np.stack([_without_islands(claims[i], items[i]) for i in range(len(items))])
+    # a lost island may belong to whoever else claimed it
+    free = (full > 127) & ~kept.any(0)
+    free &= free.sum(0) == 1
+    free &= ~(claims & ~kept)
+    return list(kept | free)
+
+
+def visible_share(item, mask):
+    """How much of the limbs that a person's mask covers is left after `own_masks`, in [0, 1]."""
+    limbs = silhouette(mask.shape, item) > 0
+    (x, y), (height, width) = item.corner, item.mask.shape
+    window = np.s_[y : y + height, x : x + width]
+    before = np.count_nonzero(limbs[window] & (item.mask > 127))
+    return np.count_nonzero(limbs & mask) / max(before, 1)
 
 
 def _without_islands(mask, item):
