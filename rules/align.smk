@@ -17,7 +17,7 @@ rule align_megahunter:
         "../envs/pantograph.yaml"
     threads: 1
     resources:
-        mem_mb=mem(4000),
+        mem_mb=mem(2000),
     params:
         script=script("align_megahunter"),
         options=options("align_megahunter"),

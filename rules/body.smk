@@ -15,7 +15,7 @@ rule body_landmarks:
         "../envs/pantograph.yaml"
     threads: 1
     resources:
-        mem_mb=mem(3000),
+        mem_mb=mem(2000),
     params:
         script=script("body_landmarks"),
         options=options("body_landmarks"),

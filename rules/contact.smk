@@ -16,7 +16,7 @@ rule contact_kinematic:
         "../envs/pantograph.yaml"
     threads: 1
     resources:
-        mem_mb=mem(2000),
+        mem_mb=mem(1000),
     params:
         script=script("contact_kinematic"),
         options=options("contact_kinematic"),

@@ -15,7 +15,7 @@ rule ground_plane:
         "../envs/pantograph.yaml"
     threads: 1
     resources:
-        mem_mb=mem(2000),
+        mem_mb=mem(1000),
     params:
         script=script("ground_plane"),
         options=options("ground_plane"),

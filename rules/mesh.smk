@@ -15,7 +15,7 @@ rule mesh_poisson:
         "../envs/pantograph.yaml"
     threads: 1
     resources:
-        mem_mb=mem(3000),
+        mem_mb=mem(2000),
     params:
         script=script("mesh_poisson"),
         options=options("mesh_poisson"),

@@ -14,7 +14,7 @@ rule pose2d_mediapipe:
         "../envs/pantograph.yaml"
     threads: 1
     resources:
-        mem_mb=mem(2000),
+        mem_mb=mem(1000),
     params:
         script=script("pose2d_mediapipe"),
         options=options("pose2d_mediapipe"),

@@ -21,7 +21,7 @@ rule preview:
         "../envs/pantograph.yaml"
     threads: 1
     resources:
-        mem_mb=mem(2000),
+        mem_mb=mem(1000),
     params:
         script=script("preview"),
         options=options("preview"),

@@ -18,7 +18,7 @@ rule quality:
         "../envs/pantograph.yaml"
     threads: 1
     resources:
-        mem_mb=mem(2000),
+        mem_mb=mem(1000),
     params:
         script=script("quality"),
         truth=truth_argument,

@@ -16,7 +16,7 @@ rule retarget_trajectory:
         "../envs/pantograph.yaml"
     threads: 1
     resources:
-        mem_mb=mem(4000),
+        mem_mb=mem(2000),
     params:
         script=script("retarget_trajectory"),
         options=options("retarget_trajectory"),

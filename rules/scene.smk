@@ -14,7 +14,7 @@ rule scene_sfm:
         "../envs/pantograph.yaml"
     threads: 1
     resources:
-        mem_mb=mem(4000),
+        mem_mb=mem(2000),
     params:
         script=script("scene_sfm"),
         options=options("scene_sfm"),

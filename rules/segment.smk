@@ -13,7 +13,7 @@ rule segment_mediapipe:
         "../envs/pantograph.yaml"
     threads: 1
     resources:
-        mem_mb=mem(2000),
+        mem_mb=mem(1000),
     params:
         script=script("segment_mediapipe"),
         options=options("segment_mediapipe"),
