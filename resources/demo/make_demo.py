@@ -14,7 +14,7 @@ def main(argv=None):
 
     parser = cli.parser(__doc__)
     parser.add_argument("--out", default=HERE, type=Path, help="folder for clips and truth")
-    parser.add_argument("--crf", default=20, type=int, help="H.264 quality, lower is better")
+    parser.add_argument("--crf", default=22, type=int, help="H.264 quality, lower is better")
     parser.add_argument(
         "names", nargs="*", metavar="scenario", help=f"one of {', '.join(SCENARIOS)}; default all"
     )

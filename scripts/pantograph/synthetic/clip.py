@@ -70,7 +70,7 @@ def pictures(staged):
         yield renderer.draw(pose, figures)
 
 
-def write(scenario, folder, crf=20):
+def write(scenario, folder, crf=22):
     """Render a scenario into `folder` and write its truth. Returns the path of the video."""
     staged = stage(scenario)
     folder = Path(folder)
@@ -121,7 +121,7 @@ def _encode(path, scenario, frames, crf):
 # truth
 
 
-def truth(staged, person, point_count=1500, mask_scale=2):
+def truth(staged, person, point_count=1000, mask_scale=2):
     """The products of a clip, name -> product.
 
     person (T, H, W) int: the actor in each pixel, -1 for none. People are numbered from 0 by

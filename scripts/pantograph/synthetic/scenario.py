@@ -129,9 +129,9 @@ def sit_stand():
 @scenario
 def two_people():
     """Two people of different stature walk past each other while the camera turns a little."""
-    tall = Walk((-1.72, 0.50), lambda t: 0.06 + 0 * t, lambda t: 1.12 + 0 * t, phase=0.2)
+    tall = Walk((-1.62, 0.62), lambda t: -0.10 + 0 * t, lambda t: 1.10 + 0 * t, phase=0.2)
     small = Walk(
-        (1.72, 1.08), lambda t: np.pi + 0.02 + 0 * t, lambda t: 1.02 + 0 * t, step=0.5, phase=0.9
+        (1.60, 1.50), lambda t: np.pi + 0.30 + 0 * t, lambda t: 1.02 + 0 * t, step=0.5, phase=0.9
     )
     first = Outfit(
         shirt=(0.80, 0.72, 0.30),
@@ -160,14 +160,14 @@ def two_people():
         name="two_people",
         actors=[
             Actor(1.84, lambda m, b, t: walk(m, b, t, tall), first, betas=(0, 0.5, 0.3)),
-            Actor(1.60, lambda m, b, t: walk(m, b, t, small), second, betas=(0, -0.8, 0.2, 0, -1)),
+            Actor(1.62, lambda m, b, t: walk(m, b, t, small), second, betas=(0, -0.8, 0.2, 0, -1)),
         ],
         room=scenery.room(13, boxes),
         path=lambda t: camera.pan(t, (0.0, -2.75, 1.42), [(-0.12, 0.9, 0.88), (0.12, 0.9, 0.92)]),
         camera_model="rotation",
         width=854,
         height=480,
-        focal=640.0,
-        duration=3.2,
+        focal=690.0,
+        duration=3.0,
         seed=3,
     )
