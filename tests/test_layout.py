@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import re
+import sys
 
 import pytest
 import yaml
@@ -92,6 +93,23 @@ def test_the_environment_has_the_locked_versions():
         name, version = pin.split("==")
         assert lock[name] == version
     assert "opencv-python" not in lock and "torch" not in lock
+
+
+def test_the_environment_has_every_package_that_scripts_import():
+    pins = yaml.safe_load((ROOT / "envs/pantograph.yaml").read_text())["dependencies"][-1]["pip"]
+    provided = {pin.split("==")[0].lower() for pin in pins} | {"pantograph"}
+    distribution = {"cv2": "opencv-contrib-python", "yaml": "pyyaml"}
+    for path in (ROOT / "scripts").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            modules = []
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                modules = [node.module]
+            for module in modules:
+                top = module.split(".")[0]
+                known = top in sys.stdlib_module_names or distribution.get(top, top) in provided
+                assert known, f"{path.name} imports {top}"
 
 
 def test_the_documentation_names_every_field():
