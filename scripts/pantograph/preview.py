@@ -138,7 +138,7 @@ def _tint(picture, mask, color):
     size = picture.shape[1], picture.shape[0]
     soft = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_LINEAR).astype(bool)
     inside = picture[soft].astype(np.uint16)
-    picture[soft] = (inside * 11 + np.array(color, np.uint16) * 5) // 16
+    picture[soft] = (inside * 3 + np.array(color, np.uint16)) // 4
     outline, _ = cv2.findContours(
         soft.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
     )
