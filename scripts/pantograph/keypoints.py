@@ -54,9 +54,7 @@ def find_keypoints(
     """
     count = video.frame_count
     landmarker = PoseLandmarker(masks=False, threads=threads)
-    regions = {
-        pid: smooth_regions(p.regions, p.visible, video.fps) for pid, p in people.people.items()
-    }
+    regions = {pid: person_regions(p, video.fps) for pid, p in people.people.items()}
     size = _working_size(video, people, regions, long_side)
     readings: dict[int, dict[int, list[Reading]]] = {pid: {} for pid in people.people}
     for k, rgb in frames(video, size):
@@ -84,6 +82,19 @@ def find_keypoints(
         dropped={str(pid): "no landmarks found" for pid in found if pid not in kept},
         stats={"frames_seen": {str(pid): int(p.visible.sum()) for pid, p in kept.items()}},
     )
+
+
+def person_regions(person, fps):
+    """Crop regions (T, 4) of a PersonTrack, px of the video and rad.
+
+    Those that `segment` gave, smoothed; where it gave none, squares around the boxes.
+    """
+    regions = person.regions
+    if regions is None:
+        low, high = person.boxes[:, :2], person.boxes[:, 2:]
+        side = 1.25 * (high - low).max(1, keepdims=True)
+        regions = np.concatenate([(low + high) / 2, side, np.zeros_like(side)], 1)
+    return smooth_regions(regions, person.visible, fps)
 
 
 def smooth_regions(regions, visible, fps):

@@ -64,7 +64,9 @@ class Settings:
     """How long the detector looks in every other frame after somebody was lost."""
     min_core_visibility: float = 0.5
     max_jump: float = 0.2
-    """Largest step of the mid-hip between frames, over the side of the region."""
+    """Largest step of the mid-hip in 1/30 s, over the side of the region."""
+    max_people: int = 8
+    """How many people are followed at once."""
     sure_detection: float = 0.9
     """Score of a detection that needs no second look."""
     min_fragment: float = 0.2
@@ -145,6 +147,8 @@ class Tracker:
         self._settings = settings or Settings()
         self._fps = fps
         self._every = max(1, round(self._settings.detect_every * fps))
+        # at a low frame rate the step grows, but the person has to stay within the crop
+        self._max_jump = min(0.4, self._settings.max_jump * max(1.0, 30 / fps))
         self._active: list[Fragment] = []
         self._search_until = -1
         self.fragments: list[Fragment] = []
@@ -202,7 +206,7 @@ class Tracker:
             return None
         step = np.hypot(*(found.region[:2] - previous.region[:2])) / reach
         growth = abs(math.log(found.scale / previous.scale))
-        if step > self._settings.max_jump or growth > 0.35:
+        if step > self._max_jump or growth > 0.35:
             return None
         if any(same_person(found, other) for other in others):
             return None
@@ -211,6 +215,8 @@ class Tracker:
     def _find_new(self, frame, rgb, solved):
         picture = erase(rgb, solved, whole=True)
         for score, region in self._detect(picture):
+            if len(self._active) >= self._settings.max_people:
+                return
             found = self._observe(frame, picture, region)
             if found is None:
                 continue
