@@ -5,4 +5,11 @@ need. `conventions`, `contracts`, `errors` and `cli` need numpy and h5py only an
 Python 3.8, since the environments of the reference methods write the same files.
 """
 
+import os
+
+# JAX's solvers call OpenBLAS for thousands of small matrices; its threads, spinning while they
+# wait for one another, make that ten times slower and take the cores from everything else. It
+# reads this once, when scipy loads it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 __version__ = "0.1.0"
