@@ -124,13 +124,13 @@ def _encode(path, scenario, frames, crf):
 def truth(staged, person, point_count=1000, mask_scale=2):
     """The products of a clip, name -> product.
 
-    person (T, H, W) int: the actor in each pixel, -1 for none. People are numbered from 0 by
+    person (T, H, W) int: the actor in each pixel, -1 for none. People are numbered from 1 by
     their average mask area.
     """
     scenario = staged.scenario
     area = [(person == k).sum((1, 2)) for k in range(len(scenario.actors))]
     order = sorted(range(len(area)), key=lambda k: -area[k].mean())
-    actors = dict(enumerate(order))
+    actors = dict(enumerate(order, start=1))
     visible = {pid: area[k] > 0.001 * person[0].size for pid, k in actors.items()}
     count = len(staged.cam2world)
 
