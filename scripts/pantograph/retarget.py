@@ -23,7 +23,7 @@ from scipy.spatial.transform import Rotation, Slerp
 from . import jaxcache, solver
 from .contracts import Motion, PersonMotion
 from .conventions import SMPL_PARENTS
-from .errors import Rejected
+from .errors import PantographError, Rejected
 from .robot import SMPL_TO_ROBOT, forward, observe
 
 BRIDGE = 0.5
@@ -81,11 +81,12 @@ class Stretch(NamedTuple):
 class Target(NamedTuple):
     """What a robot is asked to do over n frames, in its own world, m.
 
-    keypoints: (n, K, 3); directions: (n, K, 3), unit, from each keypoint's parent; orientations:
-    (n, M, 3, 3); confidence: (n,); contact: (n, F) feet held; support: (n, F) height they stand
+    root: (n, 3, 3); keypoints: (n, K, 3); directions: (n, K, 3), unit, from each keypoint's
+    parent; orientations: (n, M, 3, 3); confidence: (n,); contact: (n, F) feet held; support: (n, F) height they stand
     on; floor: (n, F) height they stay above; soles: (n, F, P, 2) where the corners stand.
     """
 
+    root: np.ndarray
     keypoints: np.ndarray
     directions: np.ndarray
     orientations: np.ndarray
@@ -112,13 +113,21 @@ def retarget(robot, gravity, contacts, mesh, fps, weights=Weights(), iterations=
         raise Rejected(f"nobody is seen for {SHORTEST} s on end")
     scale = world_scale(robot, stretches.values())
     count = len(gravity.intrinsics)
+    missing = [foot.name for foot in robot.feet if foot.name not in contacts.contact_names]
+    if missing:
+        raise PantographError(
+            f"robot {robot.name!r}: its foot {missing[0]!r} is not among the contacts "
+            f"{', '.join(contacts.contact_names)}"
+        )
     order = [contacts.contact_names.index(foot.name) for foot in robot.feet]
     length = solver.pad_length(max(s.stop - s.start for s in stretches.values()))
     people, stats = {}, {}
     for pid, stretch in stretches.items():
         target = make_target(robot, stretch, order, mesh.boxes, scale, fps)
         state, iterated = fit(robot, target, fps, weights, iterations, length)
-        people[pid], measured = finish(robot, state, target, stretch, order, count, fps)
+        people[pid], measured = finish(
+            robot, state, target, stretch, order, len(contacts.contact_names), count, fps
+        )
         stats[f"person_{pid}"] = {**measured, "iterations": iterated}
     return Motion(
         robot=robot.name,
@@ -280,6 +289,7 @@ def make_target(robot, stretch, order, boxes, scale, fps):
             if slot is not None:
                 orientations[a:b, slot] = yaw.as_matrix() @ zero[foot.body]
     return Target(
+        root=root,
         keypoints=keypoints,
         directions=directions,
         orientations=orientations,
@@ -520,11 +530,10 @@ def fit(robot, target, fps, weights, iterations, length):
     """
     count, joints = len(target.confidence), len(robot.joint_names)
     sure = target.confidence[:, None]
-    root = target.orientations[:, 0] if robot.orientations else None
     offset = np.array(robot.keypoints[0].offset)
     start = State(
-        target.keypoints[:, 0] - root @ offset,
-        Rotation.from_matrix(root).as_quat()[:, [3, 0, 1, 2]],
+        target.keypoints[:, 0] - target.root @ offset,
+        Rotation.from_matrix(target.root).as_quat()[:, [3, 0, 1, 2]],
         np.tile(robot.rest, (count, 1)),
     )
 
@@ -581,8 +590,8 @@ def _frames(robot, states):
     return jax.vmap(one)(states)
 
 
-def finish(robot, state, target, stretch, order, count, fps):
-    """A PersonMotion of `count` frames and the numbers that describe it."""
+def finish(robot, state, target, stretch, order, contacts, count, fps):
+    """A PersonMotion of `count` frames and `contacts` contacts, and numbers that describe it."""
     limits = np.asarray(robot.limits, np.float32)
     low = np.where(limits[:, 0] < robot.limits[:, 0], np.nextafter(limits[:, 0], 9), limits[:, 0])
     high = np.where(limits[:, 1] > robot.limits[:, 1], np.nextafter(limits[:, 1], -9), limits[:, 1])
@@ -603,7 +612,7 @@ def finish(robot, state, target, stretch, order, count, fps):
         return out
 
     still = np.array([1.0, 0, 0, 0], np.float32)
-    contact = np.zeros((len(state.joints), max(order) + 1), bool)
+    contact = np.zeros((len(state.joints), contacts), bool)
     contact[:, order] = target.contact
     valid = np.zeros(count, bool)
     valid[stretch.start : stretch.stop] = True

@@ -336,6 +336,8 @@ def compile_model(path, root):
         spec = mujoco.MjSpec.from_file(str(path))
         # a URDF's fixed links would be merged into their parents
         spec.compiler.fusestatic = False
+        # links of many URDFs have no mass, which MuJoCo refuses where they move
+        spec.compiler.boundmass = spec.compiler.boundinertia = 1e-9
         for geom in list(spec.geoms):
             if geom.type == mujoco.mjtGeom.mjGEOM_MESH:
                 spec.delete(geom)
