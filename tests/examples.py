@@ -59,7 +59,7 @@ def observe(model, betas, motion, noise_px=0.0, noise_m=0.0, seed=0):
     columns = [MEDIAPIPE_LANDMARKS.index(name) for name in landmarks.NAMES]
     for k in range(count):
         state = {name: leaf[k] for name, leaf in states.items()}
-        found = np.asarray(bodyfit.points(rest, bodyfit.rotations(state), pelvis[k])[0])
+        found = np.asarray(bodyfit.points(rest, bodyfit.rotations(state), pelvis[k]))
         xy[k, columns] = np.asarray(bodyfit.project(INTRINSICS, found))
         xyz[k, columns] = found
     score[:, columns] = 0.9

@@ -2,7 +2,7 @@
 
 State of a frame: {"transl": (3,) pelvis joint, "root": (4,) wxyz, "joints": (N, 4) wxyz}, N the
 `FITTED` joints; its tangent is (translation, root rotation, joint rotations), rotations perturbed
-on the right. Costs are pure functions `cost(states, shared, data)`; `data` carries everything
+on the right. Costs are pure functions `cost(frames, shared, data)`; `data` carries everything
 that varies, weights included.
 """
 
@@ -21,6 +21,7 @@ from .body import joints, stature
 from .contracts import Body, PersonBody
 from .conventions import SMPL_JOINTS
 from .errors import PantographError, Rejected
+from .skeleton import take
 from .solver import Cost, Options, Problem, Smoothness, pad, pad_length, solve
 
 FITTED = tuple(
@@ -91,8 +92,7 @@ def relative(first, second):
 def rotations(state):
     """All 24 rotation matrices of a state, (24, 3, 3)."""
     turned = jaxlie.SO3(jnp.concatenate([state["root"][None], state["joints"]])).as_matrix()
-    every = jnp.concatenate([turned, jnp.eye(3)[None]])
-    return every[_SLOTS]
+    return take(jnp.concatenate([turned, jnp.eye(3)[None]]), _SLOTS)
 
 
 def pack(global_orient, body_pose, transl):
@@ -115,14 +115,18 @@ def unpack(states):
     return matrices[:, 0], matrices[:, 1:], np.asarray(states["transl"])
 
 
+def attach(joints, world):
+    """Fitted landmarks (M, 3) on joints (24, 3) with global rotations `world` (24, 3, 3)."""
+    turned = jnp.einsum("mab,mb->ma", take(world, landmarks.FRAMES), landmarks.OFFSETS)
+    return take(joints, landmarks.CARRIERS) + turned
+
+
 def points(rest, rotation, pelvis):
-    """Fitted landmarks (M, 3), joints (24, 3) and joint rotations (24, 3, 3).
+    """Fitted landmarks (M, 3).
 
     rest: (24, 3) rest joints, m; rotation: (24, 3, 3) parent to child; pelvis: (3,) m.
     """
-    joints, world = skeleton.forward(rest, rotation, pelvis)
-    turned = jnp.einsum("mab,mb->ma", world[landmarks.FRAMES], landmarks.OFFSETS)
-    return joints[landmarks.CARRIERS] + turned, joints, world
+    return attach(*skeleton.forward(rest, rotation, pelvis))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -136,12 +140,12 @@ def project(intrinsics, x):
     return x[:, :2] / depth * focal + intrinsics[:2, 2]
 
 
-def pose_prior(states, shared, data):
+def pose_prior(frames, shared, data):
     """Rotations of the fitted joints relative to data["rotation"], times data["weight"].
 
     data: rotation (N, 4) wxyz, weight (N, 3) 1/rad per axis of the joint's own frame.
     """
-    return (relative(data["rotation"], states[0]["joints"]) * data["weight"]).ravel()
+    return (relative(data["rotation"], frames[0]["joints"]) * data["weight"]).ravel()
 
 
 # axis of flexion in the joint's own frame
@@ -151,19 +155,19 @@ _HINGES = {
     "left_elbow": (0.0, -1.0, 0.0),
     "right_elbow": (0.0, 1.0, 0.0),
 }
-_HINGE_ROWS = np.array([FITTED.index(SMPL_JOINTS.index(name)) for name in _HINGES])
+_HINGE_ROWS = [FITTED.index(SMPL_JOINTS.index(name)) for name in _HINGES]
 _HINGE_AXES = np.array(list(_HINGES.values()), np.float32)
 
 
-def hinge_limits(states, shared, data):
+def hinge_limits(frames, shared, data):
     """Knees and elbows do not bend backwards: one-sided rotation about the hinge, rad * weight."""
-    turn = relative(jnp.array([1.0, 0.0, 0.0, 0.0]), states[0]["joints"][_HINGE_ROWS])
+    turn = relative(jnp.array([1.0, 0.0, 0.0, 0.0]), take(frames[0]["joints"], _HINGE_ROWS))
     flexion = (turn * _HINGE_AXES).sum(-1)
     return jnp.minimum(flexion, 0.0) * data
 
 
-def _acceleration(states, data):
-    before, now, after = states
+def _acceleration(frames, data):
+    before, now, after = frames
     return jnp.concatenate(
         [
             after["transl"] - 2.0 * now["transl"] + before["transl"],
@@ -304,19 +308,24 @@ def _problem(model):
     )
     left_hip, right_hip = (landmarks.NAMES.index(f"{side}_hip") for side in ("left", "right"))
 
-    def place(state, betas):
-        return points(template + directions @ betas, rotations(state), state["transl"])[0]
+    def features(state):
+        return {**state, "world": skeleton.forward(template, rotations(state), state["transl"])[1]}
 
-    def reprojection(states, betas, data):
-        seen = project(data["intrinsics"], place(states[0], betas))
+    def place(frame, betas):
+        rest = template + directions @ betas
+        joints = skeleton.positions(rest, frame["world"], frame["transl"])
+        return attach(joints, frame["world"])
+
+    def reprojection(frames, betas, data):
+        seen = project(data["intrinsics"], place(frames[0], betas))
         return (seen - data["xy"]) * data["weight"][:, None]
 
-    def landmarks3d(states, betas, data):
-        found = place(states[0], betas)
+    def landmarks3d(frames, betas, data):
+        found = place(frames[0], betas)
         found = found - 0.5 * (found[left_hip] + found[right_hip])
         return (found - data["xyz"]) * data["weight"]
 
-    def shape(states, betas, data):
+    def shape(frames, betas, data):
         tall = (stature + stature_directions @ betas - data["stature"]) * data["stature_weight"]
         return jnp.concatenate([betas * data["weight"], tall[None]])
 
@@ -333,6 +342,7 @@ def _problem(model):
         DIM,
         shared_dim=directions.shape[-1],
         lift=lift,
+        features=features,
     )
 
 

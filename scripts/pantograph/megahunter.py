@@ -16,15 +16,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import body, bodyfit, jaxcache, landmarks
-from .bodyfit import DIM, FITTED, points, project, rotations
+from . import body, bodyfit, jaxcache, landmarks, skeleton
+from .bodyfit import DIM, FITTED, attach, project, rotations
 from .contact import metric_scale as contact_scale
 from .contracts import PersonBody, World
 from .conventions import CONTACTS, SMPL_JOINTS
 from .errors import Rejected
+from .skeleton import take
 from .solver import Cost, Options, Problem, pad, pad_length, solve
 
-ANKLES = np.array([SMPL_JOINTS.index("left_ankle"), SMPL_JOINTS.index("right_ankle")])
+ANKLES = [SMPL_JOINTS.index("left_ankle"), SMPL_JOINTS.index("right_ankle")]
 SEPARATION = 3
 """Invalid frames between two people on the frame axis; windows span at most three frames."""
 
@@ -60,7 +61,7 @@ def _ground(shared, axes):
 
 
 def retract(state, delta):
-    """Move a state; rest joints and soles are constants that all its costs share."""
+    """Move a state; its rest joints and the offsets of its soles ("feet") are constants."""
     return {**state, **bodyfit.retract(state, delta)}
 
 
@@ -69,50 +70,47 @@ def lift(state, delta):
     return {**state, **bodyfit.lift(state, delta)}
 
 
-def _place(state):
-    return points(state["rest"], rotations(state), state["transl"])
+def features(state):
+    """A state with its landmarks (M, 3) and the heel and toe of both feet (2, 2, 3)."""
+    joints, world = skeleton.forward(state["rest"], rotations(state), state["transl"])
+    turned = jnp.einsum("fab,fkb->fka", take(world, ANKLES), state["feet"])
+    soles = take(joints, ANKLES)[:, None] + turned
+    return {**state, "points": attach(joints, world), "soles": soles}
 
 
-def _soles(state):
-    """Heel and toe of both feet, (2, 2, 3)."""
-    _, joints, world = _place(state)
-    return joints[ANKLES][:, None] + jnp.einsum("fab,fkb->fka", world[ANKLES], state["soles"])
-
-
-def reprojection(states, shared, data):
+def reprojection(frames, shared, data):
     """Fitted landmarks against 2D keypoints, px * weight, (M, 2)."""
-    seen, _, _ = _place(states[0])
     centre = jnp.exp(shared[0]) * data["centre"]
-    x = (seen - centre) @ data["world2cam"].T
+    x = (frames[0]["points"] - centre) @ data["world2cam"].T
     return (project(data["intrinsics"], x) - data["xy"]) * data["weight"][:, None]
 
 
-def root_prior(states, shared, data):
+def root_prior(frames, shared, data):
     """Root rotation against the body stage's, turned into the world, rad * weight, (3,)."""
-    return bodyfit.relative(data["rotation"], states[0]["root"]) * data["weight"]
+    return bodyfit.relative(data["rotation"], frames[0]["root"]) * data["weight"]
 
 
-def contact(states, shared, data):
+def contact(frames, shared, data):
     """Movement of a planted foot's heel and toe from one frame to the next, (4, 3)."""
-    moved = _soles(states[1]) - _soles(states[0])
+    moved = frames[1]["soles"] - frames[0]["soles"]
     return (moved * data["weight"][:, None, None]).reshape(4, 3)
 
 
-def ground(states, shared, data):
+def ground(frames, shared, data):
     """Height of a planted foot's lower end over the ground, (2, 1)."""
     normal, offset = _ground(shared, data["axes"])
-    height = (_soles(states[0]) @ normal - offset).min(-1)
+    height = (frames[0]["soles"] @ normal - offset).min(-1)
     return (height * data["weight"])[:, None]
 
 
-def above(states, shared, data):
+def above(frames, shared, data):
     """Depth of heels and toes below the ground, (4, 1)."""
     normal, offset = _ground(shared, data["axes"])
-    height = _soles(states[0]) @ normal - offset
+    height = frames[0]["soles"] @ normal - offset
     return jnp.minimum(height, 0.0).reshape(4, 1) * data["weight"]
 
 
-def shared_prior(states, shared, data):
+def shared_prior(frames, shared, data):
     """Scale against its first estimate, ground normal against the up direction, (3,)."""
     return (shared[:3] - data["mean"]) * data["weight"]
 
@@ -133,6 +131,7 @@ PROBLEM = Problem(
     DIM,
     shared_dim=4,
     lift=lift,
+    features=features,
 )
 
 
@@ -281,7 +280,7 @@ def _track(model, video, keypoints, person, contacts, scene, pid, scale):
         return np.broadcast_to(np.asarray(value, float), (count, *shape))
 
     states["rest"] = every(rest, (24, 3)).astype(np.float32)
-    states["soles"] = every(soles, (2, 2, 3)).astype(np.float32)
+    states["feet"] = every(soles, (2, 2, 3)).astype(np.float32)
     held = touch & np.concatenate([touch[1:], np.zeros((1, 2), bool)])
     data = {
         "reprojection": {
@@ -355,7 +354,7 @@ def _person(model, track, states, rotation, centre, frame_count):
     orient, pose, transl = bodyfit.unpack(states)
     part, observed = track["span"], track["observed"]
     joints = body.joints(model, track["betas"], orient, pose, transl)
-    seen = jax.vmap(lambda state: _place(state)[0])(states)
+    seen = jax.vmap(features)(states)["points"]
     x = np.asarray(seen) - centre[part][:, None]
     x = np.einsum("tba,tmb->tma", rotation[part], x)
     pixel = np.asarray(jax.vmap(project)(jnp.asarray(track["intrinsics"]), jnp.asarray(x)))

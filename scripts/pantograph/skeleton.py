@@ -11,18 +11,6 @@ from .conventions import SMPL_PARENTS
 PARENTS = np.array(SMPL_PARENTS)
 
 
-def _levels():
-    depth = np.zeros(len(PARENTS), int)
-    for joint in range(1, len(PARENTS)):
-        depth[joint] = depth[PARENTS[joint]] + 1
-    return [np.flatnonzero(depth == level) for level in range(1, depth.max() + 1)]
-
-
-LEVELS = _levels()
-"""Joints by distance from the root; those of one level are independent of each other."""
-_ORDER = [np.array([0]), *LEVELS]
-
-
 def _chains():
     chain = np.eye(len(PARENTS), dtype=np.float32)
     for joint in range(1, len(PARENTS)):
@@ -36,6 +24,31 @@ _ABOVE = CHAINS - np.eye(len(PARENTS), dtype=np.float32)
 _HUNG = CHAINS * (np.arange(len(PARENTS)) > 0)
 
 
+def take(array, rows):
+    """array[rows] for constant row numbers, without the bounds logic of plain indexing."""
+    return jnp.asarray(array).at[np.asarray(rows)].get(mode="promise_in_bounds")
+
+
+def _jumps():
+    """Each joint's ancestor 1, 2, 4, 8 places up; 24 (an identity) past the root."""
+    step = np.where(PARENTS < 0, 24, PARENTS)
+    jumps = []
+    while (step < 24).any():
+        jumps.append(step)
+        step = np.append(step, 24)[step]
+    return jumps
+
+
+_JUMPS = _jumps()
+_PARENT = np.maximum(PARENTS, 0)
+
+
+def positions(rest, world, pelvis):
+    """Joint positions (24, 3) for global rotations `world` (24, 3, 3); the rest as in `forward`."""
+    reach = jnp.einsum("jab,jb->ja", take(world, _PARENT), rest - take(rest, _PARENT))
+    return pelvis + _HUNG @ reach
+
+
 @jax.custom_jvp
 def forward(rest, rotations, pelvis):
     """Joint positions and global rotations of one frame.
@@ -47,22 +60,17 @@ def forward(rest, rotations, pelvis):
     Its derivative is the geometric Jacobian (each joint turns all that hangs on it about its own
     position), which costs a few products where differentiating the chain costs one per level.
     """
-    offsets = rest - rest[np.maximum(PARENTS, 0)]
-    positions, world = [pelvis[None]], [rotations[:1]]
-    for level, joints in enumerate(LEVELS):
-        above = np.searchsorted(_ORDER[level], PARENTS[joints])
-        world.append(world[-1][above] @ rotations[joints])
-        reach = jnp.einsum("jab,jb->ja", world[-2][above], offsets[joints])
-        positions.append(positions[-1][above] + reach)
-    back = np.argsort(np.concatenate(_ORDER))
-    return jnp.concatenate(positions)[back], jnp.concatenate(world)[back]
+    world = rotations
+    for jump in _JUMPS:
+        world = take(jnp.concatenate([world, jnp.eye(3)[None]]), jump) @ world
+    return positions(rest, world, pelvis), world
 
 
 @forward.defjvp
 def _forward_jvp(primals, tangents):
     rest, rotations, pelvis = primals
     d_rest, d_rotations, d_pelvis = tangents
-    positions, world = forward(rest, rotations, pelvis)
+    joints, world = forward(rest, rotations, pelvis)
     turn = jnp.einsum("jba,jbc->jac", rotations, d_rotations)
     own = 0.5 * jnp.stack(
         [
@@ -73,14 +81,13 @@ def _forward_jvp(primals, tangents):
         -1,
     )
     spin = jnp.einsum("jab,jb->ja", world, own)
-    d_offsets = d_rest - d_rest[np.maximum(PARENTS, 0)]
-    parents = jnp.einsum("jab,jb->ja", world[np.maximum(PARENTS, 0)], d_offsets)
-    d_positions = (
-        jnp.cross(_ABOVE @ spin, positions)
-        - _ABOVE @ jnp.cross(spin, positions)
-        + _HUNG @ parents
+    d_reach = jnp.einsum("jab,jb->ja", take(world, _PARENT), d_rest - take(d_rest, _PARENT))
+    d_joints = (
+        jnp.cross(_ABOVE @ spin, joints)
+        - _ABOVE @ jnp.cross(spin, joints)
+        + _HUNG @ d_reach
         + d_pelvis
     )
     total = CHAINS @ spin
     d_world = jnp.cross(total[:, None, :], world.transpose(0, 2, 1)).transpose(0, 2, 1)
-    return (positions, world), (d_positions, d_world)
+    return (joints, world), (d_joints, d_world)

@@ -33,10 +33,11 @@ import numpy as np
 class Cost:
     """A named term, 1/2 sum |r|^2 over all active windows.
 
-    residual(states, shared, data) -> (R,), or (n, k) with `robust`: n blocks of k values.
-        states: tuple of `span` consecutive frame states; shared: the shared variables (S,);
-        data: the slice of data[name] at the window's first frame. Weights belong into data;
-        weight 0 switches a value off.
+    residual(frames, shared, data) -> (R,), or (n, k) with `robust`: n blocks of k values.
+        frames: tuple of what the problem's `features` gives for `span` consecutive frames (the
+        states themselves by default); shared: the shared variables (S,); data: the slice of
+        data[name] at the window's first frame. Weights belong into data; weight 0 switches a
+        value off.
     robust: Geman-McClure scale in units of the residual: a block of norm e costs
         e^2 / (1 + e^2 / robust^2) instead of e^2.
     """
@@ -51,7 +52,7 @@ class Cost:
 class Smoothness:
     """A term on differences of neighbouring states whose Jacobian is a constant stencil.
 
-    difference(states, data) -> (dim,): unweighted difference in the tangent space whose
+    difference(frames, data) -> (dim,): unweighted difference in the tangent space whose
         derivative by the tangent of state k is coefficients[k] * identity. That is exact for
         vectors; for rotations it holds up to the rotation between neighbours.
     weights(data) -> (dim,): factors of the residual.
@@ -71,6 +72,10 @@ def _add(shared, delta):
     return shared + delta
 
 
+def _same(state):
+    return state
+
+
 @dataclass(frozen=True)
 class Problem:
     """What is solved for; static (hashable), so that equal problems share one compilation.
@@ -78,6 +83,8 @@ class Problem:
     retract(state, delta (dim,)) -> state; shared_retract(shared, delta (shared_dim,)) -> shared.
     lift: the same as retract to first order at delta = 0, and cheaper to differentiate; None to
         differentiate retract itself.
+    features(state) -> pytree that costs work on. It is computed and differentiated once per
+        frame, whatever the number of costs: forward kinematics belongs there.
     """
 
     costs: tuple[Cost | Smoothness, ...]
@@ -86,6 +93,7 @@ class Problem:
     shared_dim: int = 0
     shared_retract: Callable = _add
     lift: Callable | None = None
+    features: Callable = _same
 
     @property
     def bandwidth(self):
@@ -191,11 +199,11 @@ def solve(problem, x0, shared0, data, valid, options=Options()):  # noqa: B008  
 def _windows(tree, count, span):
     """The states of each window as a tuple of `span` pytrees with leading axis T; indices past
     the end repeat the last frame, their windows are never active."""
-    frames = jnp.arange(count)
-    return tuple(
-        jax.tree.map(lambda leaf, k=k: leaf[jnp.minimum(frames + k, count - 1)], tree)
-        for k in range(span)
-    )
+
+    def shifted(leaf, k):
+        return jnp.concatenate([leaf[k:], jnp.repeat(leaf[-1:], min(k, count), axis=0)])
+
+    return tuple(jax.tree.map(partial(shifted, k=k), tree) if k else tree for k in range(span))
 
 
 def _active(valid, span):
@@ -218,21 +226,21 @@ def _robust(cost, residual):
 
 def _total(problem, x, shared, data, valid):
     count = valid.shape[0]
+    features = jax.vmap(problem.features)(x)
     terms = {}
     for cost in problem.costs:
-        states = _windows(x, count, cost.span)
+        frames = _windows(features, count, cost.span)
         if isinstance(cost, Smoothness):
 
-            def value(states, item, cost=cost):
-                return jnp.sum((cost.difference(states, item) * cost.weights(item)) ** 2)
+            def value(frames, item, cost=cost):
+                return jnp.sum((cost.difference(frames, item) * cost.weights(item)) ** 2)
 
-            values = jax.vmap(value)(states, data[cost.name])
         else:
 
-            def value(states, item, cost=cost):
-                return _robust(cost, cost.residual(states, shared, item))[0]
+            def value(frames, item, cost=cost):
+                return _robust(cost, cost.residual(frames, shared, item))[0]
 
-            values = jax.vmap(value)(states, data[cost.name])
+        values = jax.vmap(value)(frames, data[cost.name])
         terms[cost.name] = 0.5 * jnp.sum(jnp.where(_active(valid, cost.span), values, 0.0))
     return sum(terms.values()), terms
 
@@ -247,19 +255,21 @@ def _step(problem, x, shared, data, valid, damping):
     edge = jnp.zeros((count, dim, border), dtype)
     corner = jnp.zeros((border, border), dtype)
     shared_gradient = jnp.zeros((border,), dtype)
+    features, tangents = _differentiate(problem, x)
     for cost in problem.costs:
         active = _active(valid, cost.span).astype(dtype)
-        states = _windows(x, count, cost.span)
+        frames = _windows(features, count, cost.span)
         if isinstance(cost, Smoothness):
             weight = jax.vmap(cost.weights)(data[cost.name]) ** 2 * active[:, None]
-            force = weight * jax.vmap(cost.difference)(states, data[cost.name])
+            force = weight * jax.vmap(cost.difference)(frames, data[cost.name])
             for i, ci in enumerate(cost.coefficients):
                 gradient = gradient.at[i:].add(ci * force[: count - i])
                 for j, cj in enumerate(cost.coefficients[: i + 1]):
                     diagonal = jnp.pad(ci * cj * weight[: count - j], ((j, 0), (0, 0)))
                     bands[i - j] = bands[i - j] + jax.vmap(jnp.diag)(diagonal)
             continue
-        residual, jacobian = _linearise(problem, cost, states, shared, data[cost.name])
+        moves = _windows(tangents, count, cost.span)
+        residual, jacobian = _linearise(problem, cost, frames, moves, shared, data[cost.name])
         residual = residual * active[:, None]
         jacobian = jacobian * active[:, None, None]
         parts = [jacobian[..., k * dim : (k + 1) * dim] for k in range(cost.span)]
@@ -295,26 +305,48 @@ def _step(problem, x, shared, data, valid, damping):
     return inner - sensitivity @ shared_step, shared_step
 
 
-def _linearise(problem, cost, states, shared, data):
+def _differentiate(problem, x):
+    """Features of all frames and their derivatives, one leading axis of size dim more."""
+    lift = problem.lift or problem.retract
+
+    def one(state):
+        def moved(delta):
+            return problem.features(lift(state, delta))
+
+        zero = jnp.zeros(problem.dim, jnp.result_type(float))
+        columns = jax.vmap(lambda d: jax.jvp(moved, (zero,), (d,))[1])(jnp.eye(problem.dim))
+        return problem.features(state), columns
+
+    return jax.vmap(one)(x)
+
+
+def _linearise(problem, cost, frames, moves, shared, data):
     """Residuals (T, R) and Jacobians (T, R, span * dim + shared_dim), reweighted if robust."""
-    dim, lift = problem.dim, problem.lift or problem.retract
 
-    def moved(delta, states, item):
-        near = tuple(lift(state, delta[k * dim : (k + 1) * dim]) for k, state in enumerate(states))
-        common = shared
+    def one(frames, moves, item):
+        residual = cost.residual(frames, shared, item)
+        columns = []
+        for k, move in enumerate(moves):
+
+            def at(frame, k=k):
+                return cost.residual((*frames[:k], frame, *frames[k + 1 :]), shared, item)
+
+            columns.append(jax.vmap(lambda d, k=k, at=at: jax.jvp(at, (frames[k],), (d,))[1])(move))
         if problem.shared_dim:
-            common = problem.shared_retract(shared, delta[cost.span * dim :])
-        return cost.residual(near, common, item)
 
-    def one(states, item):
-        zero = jnp.zeros(cost.span * dim + problem.shared_dim, shared.dtype)
-        residual = moved(zero, states, item)
-        jacobian = jax.jacfwd(moved)(zero, states, item)
+            def common(delta):
+                return cost.residual(frames, problem.shared_retract(shared, delta), item)
+
+            zero = jnp.zeros(problem.shared_dim, shared.dtype)
+            columns.append(
+                jax.vmap(lambda d: jax.jvp(common, (zero,), (d,))[1])(jnp.eye(problem.shared_dim))
+            )
+        jacobian = jnp.moveaxis(jnp.concatenate(columns), 0, -1)
         _, factor = _robust(cost, residual)
         jacobian = jacobian * factor[..., None]
         return (residual * factor).ravel(), jacobian.reshape(residual.size, -1)
 
-    return jax.vmap(one)(states, data)
+    return jax.vmap(one)(frames, moves, data)
 
 
 # ---------------------------------------------------------------------------------------------
