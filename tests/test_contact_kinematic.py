@@ -42,20 +42,20 @@ def test_a_turning_camera_makes_no_motion():
     count = len(products["scene"].cam2world)
     angles = 0.2 * np.sin(np.arange(count) / 8)
     turned = Rotation.from_rotvec(angles[:, None] * [0, 1, 0]).as_matrix()
-    person = products["body"].people[0]
+    person = products["body"].people[1]
     seen = dataclasses.replace(
         person,
         global_orient=np.swapaxes(turned, 1, 2) @ person.global_orient,
         transl=np.einsum("tji,tj->ti", turned, person.transl),
         joints=np.einsum("tji,tkj->tki", turned, person.joints),
     )
-    body = dataclasses.replace(products["body"], people={0: seen})
+    body = dataclasses.replace(products["body"], people={1: seen})
     still = products["scene"]
     turning = dataclasses.replace(still, cam2world=still.cam2world.copy())
     turning.cam2world[:, :3, :3] = turned
     keypoints = staged.see_feet(turning, body, MODEL, noise_px=1.0)
-    known = contact.find_contacts(body, keypoints, turning, MODEL, 30.0)[0]
-    unknown = contact.find_contacts(body, keypoints, still, MODEL, 30.0)[0]
+    known = contact.find_contacts(body, keypoints, turning, MODEL, 30.0)[1]
+    unknown = contact.find_contacts(body, keypoints, still, MODEL, 30.0)[1]
     assert known.contact.mean() > 0.98
     assert unknown.contact.mean() < 0.7
 
@@ -86,14 +86,14 @@ def test_a_lifted_foot_that_stays_still_does_not_touch():
     products = staged.truth("sit_stand")
     body = products["body"]
     keypoints = staged.foot_keypoints("sit_stand", MODEL)
-    person = dataclasses.replace(body.people[0], body_pose=body.people[0].body_pose.copy())
+    person = dataclasses.replace(body.people[1], body_pose=body.people[1].body_pose.copy())
     # the left thigh and knee bent by 60 deg each while standing
     bend = np.array([[1, 0, 0], [0, 0.5, 0.866], [0, -0.866, 0.5]])
     standing = slice(0, 15)
     person.body_pose[standing, 0] = bend @ person.body_pose[standing, 0]
     person.body_pose[standing, 3] = bend.T @ person.body_pose[standing, 3]
-    lifted = dataclasses.replace(body, people={0: person})
-    found = contact.find_contacts(lifted, keypoints, products["scene"], MODEL, 30.0)[0]
+    lifted = dataclasses.replace(body, people={1: person})
+    found = contact.find_contacts(lifted, keypoints, products["scene"], MODEL, 30.0)[1]
     assert not found.contact[2:12, 0].any()
     assert found.contact[2:12, 1].all()
 
@@ -115,7 +115,7 @@ def test_the_script(tmp_path):
     products["scene"].write(tmp_path / "scene.h5")
     contacts = run(tmp_path)
     assert contacts.contact_names == ["left_foot", "right_foot"]
-    assert contacts.people[0].contact.all()
+    assert contacts.people[1].contact.all()
     assert contacts.stats["fps_hz"] == 30.0
 
 

@@ -36,7 +36,7 @@ def test_a_seat_is_found_where_it_is():
     assert np.linalg.norm(box[:2] - true[:2]) < 0.2
     # the box stands on the floor and leaves the feet free
     assert box[2] - box[5] / 2 == pytest.approx(0, abs=1e-6)
-    person = staged.truth("sit_stand")["gravity"].people[0]
+    person = staged.truth("sit_stand")["gravity"].people[1]
     toes = person.joints[60, ground.TOES, :2] - box[:2]
     cos, sin = np.cos(box[6]), np.sin(box[6])
     local = np.abs(toes @ np.array([[cos, -sin], [sin, cos]]))
@@ -56,17 +56,17 @@ def test_walking_needs_only_a_floor(name):
 
 def test_a_step_below_raised_feet():
     products = staged.truth("walk_turn")
-    person = products["gravity"].people[0]
+    person = products["gravity"].people[1]
     rise = np.where(np.arange(len(person.transl)) > 60, 0.18, 0.0)[:, None] * [0, 0, 1]
     climbing = dataclasses.replace(
         person, transl=person.transl + rise, joints=person.joints + rise[:, None]
     )
-    gravity = dataclasses.replace(products["gravity"], people={0: climbing})
+    gravity = dataclasses.replace(products["gravity"], people={1: climbing})
     contacts = dataclasses.replace(products["contacts"])
-    touch = contacts.people[0]
+    touch = contacts.people[1]
     contact = touch.contact.copy()
     contact[58:63] = False
-    contacts.people = {0: dataclasses.replace(touch, contact=contact)}
+    contacts.people = {1: dataclasses.replace(touch, contact=contact)}
     mesh = meshing.build(gravity, contacts, MODEL, 30.0)
     steps = mesh.boxes[[n == "step" for n in mesh.box_names]]
     assert len(steps) >= 2
@@ -75,7 +75,7 @@ def test_a_step_below_raised_feet():
 
 def test_standing_on_the_spot_is_no_seat():
     products = staged.truth("sit_stand")
-    person = products["gravity"].people[0]
+    person = products["gravity"].people[1]
     early = dataclasses.replace(person, valid=np.arange(len(person.valid)) < 15)
     assert len(meshing.seat_boxes(early, 30.0, MODEL)) == 0
 

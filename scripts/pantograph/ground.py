@@ -25,14 +25,17 @@ TRUNK_SIGMA = np.radians(14.0)
 """The same of the trunk of people who never stand."""
 
 ROLL_SIGMA = np.radians(4.0)
-PITCH_SIGMA = np.radians(18.0)
+PITCH_SIGMA = np.radians(25.0)
 """How far people hold cameras off level."""
 
-PLANE_SIGMA = np.radians(2.5)
+PLANE_SIGMA = np.radians(1.2)
 """Tilt of a reconstructed floor against the true one, and of floors against level."""
 
-STEP_SIGMA = 0.04
+STEP_SIGMA = 0.06
 """Height error of one foot's stance, m."""
+
+DEPTH_SIGMA = 0.15
+"""Error of one foot's stance along the viewing ray, m."""
 
 
 @dataclass
@@ -254,12 +257,12 @@ def foot_weights(keypoints, pid, count):
 
 
 def stances(world, contacts, keypoints, model):
-    """Where feet stand still: positions (N, 3) of soles, weights (N,), seconds-free.
+    """Where feet stand still: positions (N, 3) of soles, weights (N,) and person ids (N,).
 
     One row per stretch of contact of one foot of at least three frames; the weight is the
     square root of its length in frames times the keypoints' confidence.
     """
-    places, weights = [], []
+    places, weights, owners = [], [], []
     for pid, person in world.people.items():
         if pid not in contacts.people:
             continue
@@ -272,7 +275,8 @@ def stances(world, contacts, keypoints, model):
                 if end - start >= 3:
                     places.append(np.median(points[start:end, foot].mean(1), axis=0))
                     weights.append(np.sqrt(end - start) * (0.05 + trust[start:end, foot].mean()))
-    return np.array(places).reshape(-1, 3), np.array(weights)
+                    owners.append(pid)
+    return np.array(places).reshape(-1, 3), np.array(weights), np.array(owners)
 
 
 @dataclass
@@ -321,7 +325,7 @@ def find_up(world, contacts, keypoints, model):
 
     Combined by their uncertainty: the axis of people, level feet (where they stand at different
     places), a floor in the points, and the camera's own up. Feet and points are left out where
-    they contradict people and camera by more than 12 deg: then they lie on a slope or on steps.
+    they contradict people and camera by more than 10 deg: then they lie on a slope or on steps.
     """
     turned = world.cam2world[:, :3, :3].astype(float)
     side, ahead = _unit(turned[:, :, 0].mean(0)), _unit(turned[:, :, 2].mean(0))
@@ -342,20 +346,20 @@ def find_up(world, contacts, keypoints, model):
         stats["body_sigma_deg"] = round(float(np.degrees(sigma)), 1)
         start = direction if direction @ start > 0 else start
     prior = solve_up(cues, start)
-    places, weights = stances(world, contacts, keypoints, model)
+    places, weights, owners = stances(world, contacts, keypoints, model)
     stats["stances"] = len(places)
     if len(places) >= 3:
-        cue = _level_cue(places, weights, prior)
+        cue = _level_cue(places, weights, owners, prior, world.cam2world[:, :3, 3].mean(0))
         tilt = np.degrees(_angle(cue.direction, prior))
         stats["feet_tilt_deg"] = round(float(tilt), 1)
-        if tilt < 12:
+        if tilt < 10:
             cues.append(cue)
     if world.camera_model == "sfm" and len(places):
         plane = floor_plane(world, places, prior)
         if plane is not None:
             tilt = np.degrees(_angle(plane.normal, prior))
             stats["points_tilt_deg"] = round(float(tilt), 1)
-            if tilt < 12:
+            if tilt < 10:
                 cues.append(_direction_cue("points", plane.normal, PLANE_SIGMA))
     up = solve_up(cues, prior)
     for cue in cues:
@@ -368,24 +372,36 @@ def find_up(world, contacts, keypoints, model):
     return up, places, stats
 
 
-def _level_cue(places, weights, prior):
-    """Feet at one level: differences of stance places have no upward part."""
-    share = weights / weights.sum()
+def _level_cue(places, weights, owners, prior, viewer):
+    """Feet at one level: the differences of a person's stance places have no upward part.
+
+    People are not compared with one another: a wrong stature moves a person along the viewing
+    ray, and the floor below with it. Depth errors do the same to a single foot, and would make
+    the floor slope along the ray; differences in depth count only as far as they exceed twice
+    that error.
+    """
+    trust = np.ones(len(places))
     for _ in range(20):
-        centre = share @ places
-        offsets = places - centre
-        basis = np.linalg.svd(prior[None])[2][1:]
-        root = np.sqrt(weights / weights.max())
+        offsets = np.empty_like(places)
+        for owner in np.unique(owners):
+            own = owners == owner
+            offsets[own] = places[own] - np.average(
+                places[own], axis=0, weights=(weights * trust)[own]
+            )
+            ray = places[own].mean(0) - viewer
+            ray = _unit(ray - (ray @ prior) * prior)
+            depth = offsets[own] @ ray
+            known = max(0.0, 1 - (2 * DEPTH_SIGMA) ** 2 / max(np.mean(depth**2), 1e-12))
+            offsets[own] -= (1 - known) * depth[:, None] * ray
+        root = np.sqrt(weights * trust / weights.max())
         rows = offsets * root[:, None] / STEP_SIGMA
+        basis = np.linalg.svd(prior[None])[2][1:]
         slope = rows @ basis.T
         # the prior holds the direction that feet on one line leave open
         normal = slope.T @ slope + np.eye(2) / STANDING_SIGMA**2
         up = _unit(prior + basis.T @ np.linalg.solve(normal, -slope.T @ (rows @ prior)))
-        height = np.abs(offsets @ up) / STEP_SIGMA
-        share = weights / (1 + (height / 2) ** 2)
-        share /= share.sum()
-    root = np.sqrt(share / share.max())
-    return Cue("feet", offsets * root[:, None] / STEP_SIGMA, np.zeros(len(places)), up)
+        trust = 1 / (1 + (offsets @ up / (2 * STEP_SIGMA)) ** 2)
+    return Cue("feet", rows, np.zeros(len(places)), up)
 
 
 def floor_plane(world, places, up, reach=2.0, band=0.4):
@@ -421,13 +437,15 @@ def floor_level(heights, weights, bandwidth=0.04):
     return float(level)
 
 
-def sole_heights(world, contacts, keypoints, model, up):
+def sole_heights(world, contacts, keypoints, model, up, people=None):
     """Height of the lowest sole point, over contact frames: heights (N,) and weights (N,).
 
-    Where no foot ever touches, every valid frame's lowest foot counts.
+    people: ids to look at, all by default. Where no foot ever touches, the lowest fifth of the
+    valid frames counts.
     """
     heights, weights, lowest = [], [], []
-    for pid, person in world.people.items():
+    for pid in people or world.people:
+        person = world.people[pid]
         low = (soles(person, model) @ up).min(2)
         trust = 0.05 + foot_weights(keypoints, pid, len(low))
         lowest.append(low[person.valid].min(1))
@@ -442,6 +460,27 @@ def sole_heights(world, contacts, keypoints, model, up):
     lowest = np.concatenate(lowest)
     lowest = lowest[lowest <= np.percentile(lowest, 20)]
     return lowest, np.ones(len(lowest))
+
+
+def _onto_floor(world, contacts, keypoints, model, up, level, tolerance=0.03, limit=0.2):
+    """{id: shift (3,) in m} that brings people to the floor that the others stand on.
+
+    The floor of one person is wrong where the stature, and so the depth, is: the whole person is
+    then moved along the viewing ray. People less than `tolerance` m off stay, and so do those
+    who would move by more than `limit` of their distance: they may stand on something.
+    """
+    shifts = {}
+    for pid, person in world.people.items():
+        if not person.valid.any():
+            continue
+        heights, weights = sole_heights(world, contacts, keypoints, model, up, [pid])
+        off = floor_level(heights, weights) - level
+        feet = person.joints[person.valid][:, ANKLES].mean(1)
+        ray = (feet - world.cam2world[person.valid, :3, 3]).mean(0).astype(float)
+        part = -off / (ray @ up) if abs(ray @ up) > 1e-3 else np.inf
+        if abs(off) > tolerance and abs(part) < limit:
+            shifts[pid] = part * ray
+    return shifts
 
 
 def frame_of(up, cam2world, level):
@@ -460,7 +499,11 @@ def frame_of(up, cam2world, level):
 
 
 def to_gravity(world, contacts, keypoints, model):
-    """The `Gravity` product for a `World`. model: BodyModel that the people were solved with."""
+    """The `Gravity` product for a `World`. model: BodyModel that the people were solved with.
+
+    People whose feet rest at another height than the floor are also moved along the viewing ray;
+    see `person_shift_m` in the stats.
+    """
     up, places, stats = find_up(world, contacts, keypoints, model)
     heights, weights = sole_heights(world, contacts, keypoints, model, up)
     level = floor_level(heights, weights)
@@ -474,8 +517,13 @@ def to_gravity(world, contacts, keypoints, model):
     cam2world = world.cam2world.astype(float).copy()
     cam2world[:, :3, :3] = rotation @ cam2world[:, :3, :3]
     cam2world[:, :3, 3] = cam2world[:, :3, 3] @ rotation.T + shift
+    shifts = _onto_floor(world, contacts, keypoints, model, up, level)
+    stats["person_shift_m"] = {
+        str(pid): [round(float(x), 3) for x in rotation @ move] for pid, move in shifts.items()
+    }
     people = {}
     for pid, person in world.people.items():
+        move = shift + rotation @ shifts.get(pid, np.zeros(3))
         valid = person.valid[:, None]
         people[pid] = PersonBody(
             valid=person.valid,
@@ -483,8 +531,8 @@ def to_gravity(world, contacts, keypoints, model):
             global_orient=rotation @ person.global_orient,
             body_pose=person.body_pose,
             betas=person.betas,
-            transl=np.where(valid, person.transl @ rotation.T + shift, person.transl),
-            joints=np.where(valid[:, None], person.joints @ rotation.T + shift, person.joints),
+            transl=np.where(valid, person.transl @ rotation.T + move, person.transl),
+            joints=np.where(valid[:, None], person.joints @ rotation.T + move, person.joints),
             reprojection=person.reprojection,
         )
     return Gravity(
