@@ -252,6 +252,7 @@ def _nodes(robot, root_pos, root_quat, joints):
     that the reach doubles: a chain of n needs log2(n) rounds (Hillis and Steele, Data parallel
     algorithms, 1986), which compiles and runs faster than a walk down the tree.
     """
+    joints = jnp.asarray(joints)
     dtype = joints.dtype
     index = np.maximum(robot.joint, 0)
     angle = joints[index] - robot.reference[index].astype(dtype)
