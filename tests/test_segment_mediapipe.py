@@ -224,7 +224,7 @@ class Stage:
 
 def test_a_person_found_late_is_followed_back():
     world = Stage({0: lambda k: 80 + k, 1: lambda k: 350 - k}, hidden_until={1: 25})
-    tracker = Tracker(world.detect, world.look, FPS, Settings())
+    tracker = Tracker(world.detect, world.look, lambda *_: True, FPS, Settings())
     blank = np.zeros((*SHAPE, 3), np.uint8)
     for frame in range(60):
         world.frame = frame

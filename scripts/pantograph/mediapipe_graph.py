@@ -219,6 +219,23 @@ def detect_in_tiles(detector, rgb, fine=False):
     return kept
 
 
+def confirms(detector, rgb, region):
+    """Whether the detector finds a person at a region (4,), looking at its surroundings alone.
+
+    The landmark model follows bushes and shadows with confidence; the detector does not.
+    """
+    reach = 0.75 * region[2]
+    x0, y0 = (max(0, int(v - reach)) for v in region[:2])
+    window = rgb[y0 : max(0, int(region[1] + reach)), x0 : max(0, int(region[0] + reach))]
+    if min(window.shape[:2]) < 16:
+        return False
+    return any(
+        math.hypot(*(item.region[:2] + [x0, y0] - region[:2])) < 0.25 * region[2]
+        and abs(math.log(item.region[2] / region[2])) < 0.5
+        for item in detector(window)
+    )
+
+
 def _apart(a, b):
     distance = math.hypot(a[0] - b[0], a[1] - b[1])
     return distance > 0.15 * max(a[2], b[2]) or abs(math.log(a[2] / b[2])) > 0.7

@@ -8,7 +8,7 @@ import numpy as np
 from . import tracking
 from .contracts import People, PersonTrack, Video, pack_mask
 from .errors import Rejected
-from .mediapipe_graph import PoseDetector, PoseLandmarker, detect_in_tiles
+from .mediapipe_graph import PoseDetector, PoseLandmarker, confirms, detect_in_tiles
 from .video import frames, read_span, scaled_size
 
 MASK_AREA = 0.01
@@ -42,7 +42,10 @@ def find_people(
             found = detect_in_tiles(detector, rgb, fine=True)
         return [(item.score, item.region) for item in found]
 
-    tracker = tracking.Tracker(detect, landmarker, video.fps)
+    def confirm(rgb, region):
+        return confirms(detector, rgb, region)
+
+    tracker = tracking.Tracker(detect, landmarker, confirm, video.fps)
     for frame, rgb in frames(video, long_side):
         tracker.forward(frame, rgb)
     if not tracker.fragments:

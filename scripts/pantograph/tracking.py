@@ -63,6 +63,8 @@ class Settings:
     search_time: float = 1.0
     """How long the detector looks in every other frame after somebody was lost."""
     min_core_visibility: float = 0.5
+    min_fit: float = 0.45
+    """Least intersection over union of the mask and the limbs; about 0.75 of a person seen well."""
     max_jump: float = 0.2
     """Largest step of the mid-hip in 1/30 s, over the side of the region."""
     max_people: int = 8
@@ -73,6 +75,8 @@ class Settings:
     """Shorter fragments are not used."""
     min_score: float = 0.55
     """Median visibility of the body that a fragment needs."""
+    min_confirmed: float = 0.4
+    """Part of the checks by the detector that a fragment has to pass."""
     max_gap: float = 4.0
     """Longest gap that motion and colours may bridge together."""
     drift: float = 0.2
@@ -120,6 +124,8 @@ class Fragment:
     items: list[Observation] = field(default_factory=list)
     source: int = -1
     """Fragments with the same source were followed without a break."""
+    checks: list[bool] = field(default_factory=list)
+    """Whether the detector finds the person where he is followed, now and then."""
 
     @property
     def first(self):
@@ -137,13 +143,19 @@ class Tracker:
     """Passes 1 and 2.
 
     detect(rgb) gives (score, region (4,)) of people, best first; look(rgb, region) gives a pose
-    with the fields of `mediapipe_graph.Pose`, or None for no person.
+    with the fields of `mediapipe_graph.Pose`, or None for no person; confirm(rgb, region) says
+    whether the detector finds a person just there.
     """
 
     def __init__(
-        self, detect: Callable, look: Callable, fps: float, settings: Settings | None = None
+        self,
+        detect: Callable,
+        look: Callable,
+        confirm: Callable,
+        fps: float,
+        settings: Settings | None = None,
     ):
-        self._detect, self._look = detect, look
+        self._detect, self._look, self._confirm = detect, look, confirm
         self._settings = settings or Settings()
         self._fps = fps
         self._every = max(1, round(self._settings.detect_every * fps))
@@ -151,6 +163,7 @@ class Tracker:
         self._max_jump = min(0.4, self._settings.max_jump * max(1.0, 30 / fps))
         self._active: list[Fragment] = []
         self._search_until = -1
+        self._count = 0
         self.fragments: list[Fragment] = []
 
     def forward(self, frame, rgb):
@@ -163,6 +176,12 @@ class Tracker:
                 self._search_until = frame + round(self._settings.search_time * self._fps)
                 continue
             fragment.items.append(found)
+            if (frame - fragment.first) % self._every == 0:
+                fragment.checks.append(bool(self._confirm(rgb, found.region)))
+                if len(fragment.checks) > 2 and not any(fragment.checks):
+                    # what the landmark model sees in a bush or a car
+                    self.fragments.remove(fragment)
+                    continue
             solved.append(found)
             kept.append(fragment)
         self._active = kept
@@ -233,7 +252,9 @@ class Tracker:
                     or any(same_person(again, o) for o in solved)
                 ):
                     continue
-            fragment = Fragment([found], source=len(self.fragments))
+            checks = [bool(self._confirm(rgb, found.region))]
+            self._count += 1
+            fragment = Fragment([found], self._count, checks)
             self.fragments.append(fragment)
             self._active.append(fragment)
             solved.append(found)
@@ -257,9 +278,24 @@ class Tracker:
             corner=(x0, y0),
             mask=crop,
         )
+        if not self._fits(item, rgb.shape[:2]):
+            return None
         if frame % 3 == 0:
             item.colours = part_colours(rgb, item)
         return item
+
+    def _fits(self, item, shape):
+        """Whether limbs and mask are of one person; cuts off what lies far from the limbs."""
+        (x, y), (height, width) = item.corner, item.mask.shape
+        window = np.s_[y : y + height, x : x + width]
+        limbs = silhouette(shape, item, seen=0.3) > 0
+        inside = item.mask > 127
+        shared = np.count_nonzero(inside & limbs[window])
+        either = np.count_nonzero(inside) + np.count_nonzero(limbs) - shared
+        if shared < self._settings.min_fit * either:
+            return False
+        item.mask[silhouette(shape, item, grow=2.0)[window] == 0] = 0
+        return True
 
 
 # ---------------------------------------------------------------------------------------------
@@ -294,33 +330,39 @@ def pixels_per_metre(xy, world, weights):
     return spread[0] / spread[1] if spread[1] > 0 else 0.0
 
 
-def silhouette(shape, item, parts=tuple(PARTS), grow=1.0):
+def silhouette(shape, item, parts=tuple(PARTS), grow=1.0, seen=0.0):
     """Picture (H, W) uint8 of the body's parts as capsules around the landmarks.
 
-    The mask of the landmark model covers whoever touches its person; this does not.
+    The mask of the landmark model covers whoever touches its person; this does not. seen: least
+    visibility of both ends of a limb that is drawn.
     """
     picture = np.zeros(shape, np.uint8)
-    xy = np.round(item.xy).astype(int)
     unit = item.scale * grow
+    # out-of-frame landmarks can lie far off; drawing needs bounded integers
+    spots = np.clip(np.round(item.xy), -4 * max(shape), 4 * max(shape)).astype(np.int32)
+
+    def limb(first, second, radius):
+        a, b = _INDEX[first], _INDEX[second]
+        if min(item.visibility[a], item.visibility[b]) >= seen:
+            width = max(1, round(2 * radius * unit))
+            cv2.line(picture, spots[a].tolist(), spots[b].tolist(), 1, width)
+
     for part in parts:
         if part == "torso":
-            corners = item.xy[[TORSO[0], TORSO[1], TORSO[3], TORSO[2]]]
-            cv2.fillPoly(picture, [np.round(corners).astype(np.int32)], 1)
-            width = max(1, round(0.14 * unit))
-            cv2.polylines(picture, [np.round(corners).astype(np.int32)], True, 1, width)
-            head = np.round(item.xy[[_INDEX["left_ear"], _INDEX["right_ear"]]].mean(0)).astype(int)
-            cv2.circle(picture, tuple(int(v) for v in head), max(1, round(0.14 * unit)), 1, -1)
+            corners = spots[[TORSO[0], TORSO[1], TORSO[3], TORSO[2]]]
+            cv2.fillPoly(picture, [corners], 1)
+            cv2.polylines(picture, [corners], True, 1, max(1, round(0.14 * unit)))
+            ears = spots[[_INDEX["left_ear"], _INDEX["right_ear"]]].mean(0)
+            cv2.circle(
+                picture, np.round(ears).astype(int).tolist(), max(1, round(0.14 * unit)), 1, -1
+            )
             continue
         for side in ("left", "right"):
-            a, b = (tuple(int(v) for v in xy[_INDEX[f"{side}_{end}"]]) for end in PARTS[part])
-            cv2.line(picture, a, b, 1, max(1, round(2 * LIMB_RADIUS[part] * unit)))
-    for side in ("left", "right"):
-        heel, toe, wrist, finger = (
-            tuple(int(v) for v in xy[_INDEX[f"{side}_{n}"]])
-            for n in ("heel", "foot_index", "wrist", "index")
-        )
-        cv2.line(picture, heel, toe, 1, max(1, round(0.12 * unit)))
-        cv2.line(picture, wrist, finger, 1, max(1, round(0.1 * unit)))
+            limb(*(f"{side}_{end}" for end in PARTS[part]), LIMB_RADIUS[part])
+    if len(parts) == len(PARTS):
+        for side in ("left", "right"):
+            limb(f"{side}_heel", f"{side}_foot_index", 0.06)
+            limb(f"{side}_wrist", f"{side}_index", 0.05)
     return picture
 
 
@@ -519,7 +561,9 @@ def link(fragments, fps, settings=None):
     usable = [
         f
         for f in fragments
-        if len(f) >= shortest and np.median([o.score for o in f.items]) >= settings.min_score
+        if len(f) >= shortest
+        and np.median([o.score for o in f.items]) >= settings.min_score
+        and (not f.checks or np.mean(f.checks) >= settings.min_confirmed)
     ]
     pieces = sorted(cut(usable), key=lambda f: (f.first, f.last))
     count = len(pieces)
