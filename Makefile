@@ -59,7 +59,7 @@ else
 demo: CONFIG := 'videos=$(VIDEO)' height=$(HEIGHT)
 endif
 demo: $(VENV)/base.stamp
-	@$(BIN)/snakemake --quiet rules host --jobs $(JOBS) --config route=cpu $(CONFIG)
+	@$(BIN)/snakemake --quiet rules host --jobs $(JOBS) --forcerun summary --config route=cpu $(CONFIG)
 
 test: $(VENV)/test.stamp
 	@$(BIN)/python -m pytest

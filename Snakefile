@@ -33,3 +33,7 @@ rule all:
     default_target: True
     input:
         targets(),
+
+
+onsuccess:
+    show_summary(rules.summary.log[0])

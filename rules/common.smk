@@ -1,7 +1,9 @@
 import os
+import pathlib
 import re
 import shlex
 import sys
+import time
 
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
@@ -17,6 +19,7 @@ if workflow.is_main_process:
         print(row, file=sys.stderr)
 
 os.environ.update(job_environment(PLAN.settings))
+STARTED = time.time()
 
 
 wildcard_constraints:
@@ -105,3 +108,9 @@ def targets():
     if PLAN.settings["preview"]:
         products.append("preview.mp4")
     return ["<results>/summary.tsv", *(path for name in products for path in per_clip(name))]
+
+
+def show_summary(table):
+    """Print the table at the end of a run that made it."""
+    if os.path.isfile(table) and os.path.getmtime(table) >= STARTED:
+        print(pathlib.Path(table).read_text(encoding="utf-8"))

@@ -27,4 +27,4 @@ rule summary:
     shell:
         "python {params.script:q}"
         " --quality {input.quality:q} {params.refused} --out {output.table:q} {params.options}"
-        " 2>{log:q} | tee -a {log:q}"
+        " >{log:q} 2>&1"

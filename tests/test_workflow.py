@@ -300,6 +300,12 @@ def test_every_bad_video_is_in_the_summary_with_its_reason(interrupted):
 
 
 @pytest.mark.slow
+def test_a_run_ends_with_the_table(interrupted):
+    assert re.search(rf"^{GOOD} .* accepted", interrupted.second.stdout, re.M)
+    assert "1 of 8 accepted" in interrupted.second.stdout
+
+
+@pytest.mark.slow
 def test_the_good_clip_is_accepted(interrupted):
     quality = json.loads(interrupted.product(GOOD, "quality.json").read_text())
     assert quality["status"] == "accepted", quality
