@@ -5,9 +5,9 @@ import pytest
 
 pytest.importorskip("jax")
 
-import examples  # noqa: E402
 from scipy.spatial.transform import Rotation  # noqa: E402
 
+import examples  # noqa: E402
 from pantograph import body, megahunter  # noqa: E402
 from pantograph.contracts import Body, Contacts, PersonBody, PersonContacts  # noqa: E402
 from pantograph.conventions import CONTACTS  # noqa: E402

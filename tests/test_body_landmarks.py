@@ -5,9 +5,8 @@ import pytest
 
 pytest.importorskip("jax")
 
-import examples  # noqa: E402
-
 import body_landmarks  # noqa: E402
+import examples  # noqa: E402
 from pantograph import accuracy, body, bodyfit, landmarks  # noqa: E402
 from pantograph.contracts import Body, Video  # noqa: E402
 from pantograph.conventions import MEDIAPIPE_LANDMARKS  # noqa: E402

@@ -111,9 +111,7 @@ def test_tracking_round_trip_by_forward_kinematics(g1, motion, exported):
     back = tracking.read(exported / "person1_tracking.npz", g1)
     assert back.fps == 50 and len(back) == 101
     # every third frame of 30 fps is every fifth of 50
-    assert link_error(
-        g1, _every(back, 5), motion.people[1].link_pos[::3].astype(np.float32)
-    ) < 1e-5
+    assert link_error(g1, _every(back, 5), motion.people[1].link_pos[::3].astype(np.float32)) < 1e-5
 
 
 def test_tracking_bodies_are_those_of_its_joints(g1, exported):

@@ -3,9 +3,9 @@ import json
 
 import numpy as np
 import pytest
-import toyclip
 
 import quality as script
+import toyclip
 from pantograph import quality
 from pantograph.contracts import Contacts, Gravity, Keypoints, Motion, Video
 from pantograph.errors import PantographError

@@ -139,9 +139,7 @@ def _tint(picture, mask, color):
     soft = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_LINEAR).astype(bool)
     inside = picture[soft].astype(np.uint16)
     picture[soft] = (inside * 3 + np.array(color, np.uint16)) // 4
-    outline, _ = cv2.findContours(
-        soft.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
-    )
+    outline, _ = cv2.findContours(soft.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     cv2.drawContours(picture, outline, -1, color, 1, cv2.LINE_AA)
 
 

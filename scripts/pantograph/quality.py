@@ -97,9 +97,7 @@ METRICS = (
         False,
         "99th percentile of the pelvis acceleration",
     ),
-    Metric(
-        "jitter_10m_s3", "10 m/s^3", "max", 50.0, False, "mean third derivative of the joints"
-    ),
+    Metric("jitter_10m_s3", "10 m/s^3", "max", 50.0, False, "mean third derivative of the joints"),
     Metric(
         "flip_percent",
         "%",
