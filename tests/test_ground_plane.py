@@ -100,7 +100,7 @@ def test_steps_do_not_tilt_the_world():
         colors=np.zeros((0, 3), np.uint8),
     )
     found = ground.to_gravity(world, truth["contacts"], staged.foot_keypoints(name, MODEL), MODEL)
-    assert found.stats["feet_tilt_deg"] > 10
+    assert found.stats["feet_tilt_deg"] > 15
     assert tilt_deg(found, truth["gravity"]) < 5
     assert found.stats["floor_spread_cm"] > 10
 
@@ -163,7 +163,7 @@ def test_the_script(tmp_path):
     staged.foot_keypoints(name, MODEL).write(tmp_path / "keypoints.h5")
     gravity = run(tmp_path)
     assert gravity.people.keys() == {1, 2}
-    assert gravity.stats["up_sigma_deg"] < 6
+    assert gravity.stats["up_sigma_deg"] < 8
     before = (tmp_path / "gravity.h5").read_bytes()
     run(tmp_path)
     assert before == (tmp_path / "gravity.h5").read_bytes()

@@ -18,7 +18,7 @@ HIPS = [SMPL_JOINTS.index("left_hip"), SMPL_JOINTS.index("right_hip")]
 TOES = [SMPL_JOINTS.index("left_foot"), SMPL_JOINTS.index("right_foot")]
 PELVIS, NECK = SMPL_JOINTS.index("pelvis"), SMPL_JOINTS.index("neck")
 
-STANDING_SIGMA = np.radians(6.0)
+STANDING_SIGMA = np.radians(7.0)
 """Tilt of the axis of standing people against gravity: leaning, and the tilt of 3D landmarks."""
 
 TRUNK_SIGMA = np.radians(14.0)
@@ -325,7 +325,7 @@ def find_up(world, contacts, keypoints, model):
 
     Combined by their uncertainty: the axis of people, level feet (where they stand at different
     places), a floor in the points, and the camera's own up. Feet and points are left out where
-    they contradict people and camera by more than 10 deg: then they lie on a slope or on steps.
+    they contradict people and camera by more than 15 deg: then they lie on a slope or on steps.
     """
     turned = world.cam2world[:, :3, :3].astype(float)
     side, ahead = _unit(turned[:, :, 0].mean(0)), _unit(turned[:, :, 2].mean(0))
@@ -352,14 +352,14 @@ def find_up(world, contacts, keypoints, model):
         cue = _level_cue(places, weights, owners, prior, world.cam2world[:, :3, 3].mean(0))
         tilt = np.degrees(_angle(cue.direction, prior))
         stats["feet_tilt_deg"] = round(float(tilt), 1)
-        if tilt < 10:
+        if tilt < 15:
             cues.append(cue)
     if world.camera_model == "sfm" and len(places):
         plane = floor_plane(world, places, prior)
         if plane is not None:
             tilt = np.degrees(_angle(plane.normal, prior))
             stats["points_tilt_deg"] = round(float(tilt), 1)
-            if tilt < 10:
+            if tilt < 15:
                 cues.append(_direction_cue("points", plane.normal, PLANE_SIGMA))
     up = solve_up(cues, prior)
     for cue in cues:

@@ -58,7 +58,7 @@ def find_scene(video, people, gate, long_side=640, model="auto", static_px=0.6, 
         motion.rotation_residual_px > parallax_px or motion.homography_inliers < 0.7
     )
     if model == "sfm" or (model == "auto" and parallax):
-        reason = _travel(scene, video, people, gate, grays, masks, size, scale, working)
+        reason = _travel(scene, video, people, gate, grays, masks, size, working, motion)
         stats["sfm_refused"] = reason
         if not reason:
             return scene
@@ -68,8 +68,9 @@ def find_scene(video, people, gate, long_side=640, model="auto", static_px=0.6, 
     return scene
 
 
-def _travel(scene, video, people, gate, grays, masks, size, scale, working):
+def _travel(scene, video, people, gate, grays, masks, size, working, motion):
     """Turn `scene` into that of a travelling camera, or say why not."""
+    scale = size[0] / video.width
     chosen = sfm.choose_frames(video.frame_count)
     wanted = set(chosen.tolist())
     pictures = [picture for k, picture in frames(video, max(size)) if k in wanted]
@@ -88,7 +89,8 @@ def _travel(scene, video, people, gate, grays, masks, size, scale, working):
         if not gate.judge(numbers):
             found = refined
             scene.stats.update(numbers)
-    placed = sfm.place_frames(found, grays(), masks, size, video.frame_count)
+    placed, tracked = sfm.place_frames(found, grays(), masks, size, motion.rotations)
+    scene.stats["sfm_tracked_fraction"] = round(tracked / video.frame_count, 3)
     first = np.linalg.inv(placed[0])
     intrinsics = camera.intrinsics_matrix(found.focal / scale, video.width, video.height)
     kept = found.angles >= np.radians(1.5)

@@ -17,8 +17,8 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from . import camera, ground
 
-FRAMES = 32
-"""Frames that SfM works on; the others are placed afterwards."""
+FRAMES = (32, 64)
+"""Fewest and most frames that SfM works on; the others are placed afterwards."""
 
 FEATURES = 2500
 
@@ -87,8 +87,9 @@ class Gate:
         return ""
 
 
-def choose_frames(count, wanted=FRAMES):
-    """Evenly spread frames for SfM, with the first and the last one."""
+def choose_frames(count):
+    """Evenly spread frames for SfM, every tenth within `FRAMES`, with the first and the last."""
+    wanted = int(np.clip(count / 10, *FRAMES))
     return np.unique(np.linspace(0, count - 1, min(count, wanted)).round().astype(int))
 
 
@@ -97,7 +98,7 @@ def reconstruct(pictures, masks, intrinsics, chosen):
 
     pictures: RGB images (h, w, 3) of the frames `chosen` (n,); masks: their backgrounds (h, w),
     255 where features may lie; intrinsics: (3, 3), px; the focal length stays as it is. Runs on
-    two threads with fixed seeds; the result repeats.
+    one thread with fixed seeds: the result repeats.
     """
     import pycolmap
 
@@ -119,7 +120,7 @@ def reconstruct(pictures, masks, intrinsics, chosen):
         reader.mask_path = folder / "masks"
         extraction = pycolmap.FeatureExtractionOptions()
         extraction.use_gpu = False
-        extraction.num_threads = 2
+        extraction.num_threads = 1
         extraction.sift.max_num_features = FEATURES
         # half the cost of the default, which doubles the picture first
         extraction.sift.first_octave = 0
@@ -136,7 +137,7 @@ def reconstruct(pictures, masks, intrinsics, chosen):
         )
         matching = pycolmap.FeatureMatchingOptions()
         matching.use_gpu = False
-        matching.num_threads = 2
+        matching.num_threads = 1
         pairing = pycolmap.SequentialPairingOptions()
         pairing.overlap = 8
         pairing.quadratic_overlap = True
@@ -165,7 +166,6 @@ def _mapping_options(pycolmap):
     clips; they are kept here and left to the gate.
     """
     options = pycolmap.IncrementalPipelineOptions()
-    # several threads would sum in varying order
     options.num_threads = 1
     options.random_seed = 0
     options.multiple_models = False
@@ -311,21 +311,23 @@ def _floor(model, near, up):
     return level
 
 
-def place_frames(model, pictures, masks, size, count):
-    """Poses (T, 4, 4) of all T = count frames, in the model's axes and unit.
+def place_frames(model, pictures, masks, size, turns):
+    """Poses (T, 4, 4) of all frames in the model's axes and unit, and how many were tracked.
 
     pictures: iterable of all T gray images; masks: function from a frame index to its background
-    (h, w). Frames between registered ones start from interpolated poses; the points seen in the
-    nearest registered frames are tracked into them, and the pose that explains the tracks best
-    is found near that start.
+    (h, w); turns: rotations (T, 3, 3) that the background alone suggests. Frames between
+    registered ones start from interpolated poses; the points seen in the nearest registered
+    frames are tracked into them, and the pose that explains the tracks best is found near that
+    start. A frame in which too few tracks agree keeps the start.
     """
     intrinsics = camera.intrinsics_matrix(model.focal, *size)
-    guess = _interpolate(model.frames, model.cam2world, count)
+    guess = _interpolate(model.frames, model.cam2world, turns)
     half = np.array([0.5, 0.5])
     ahead = []
     behind = None
     out = guess.copy()
     registered = {int(frame): k for k, frame in enumerate(model.frames)}
+    tracked = len(registered)
 
     def place(index, gray, views):
         points, pixels = [], []
@@ -339,9 +341,10 @@ def place_frames(model, pictures, masks, size, count):
             good &= usable
             points.append(model.points[ids[good]])
             pixels.append(end[good] + half)
-        out[index] = refine_pose(
-            guess[index], np.concatenate(points), np.concatenate(pixels), intrinsics
-        )
+        pose = refine_pose(guess[index], np.concatenate(points), np.concatenate(pixels), intrinsics)
+        if pose is not None:
+            out[index] = pose
+        return pose is not None
 
     for index, gray in enumerate(pictures):
         if index not in registered:
@@ -349,20 +352,23 @@ def place_frames(model, pictures, masks, size, count):
             continue
         here = (gray, registered[index])
         views = [view for view in (behind, here) if view is not None]
-        for waiting in ahead:
-            place(*waiting, views)
+        tracked += sum(place(*waiting, views) for waiting in ahead)
         ahead, behind = [], here
-    for waiting in ahead:
-        place(*waiting, [behind])
-    return out
+    tracked += sum(place(*waiting, [behind]) for waiting in ahead)
+    return out, tracked
 
 
-def _interpolate(frames, cam2world, count):
-    """Poses of all frames by interpolation; constant beyond the first and last one."""
+def _interpolate(frames, cam2world, turns):
+    """Poses of all frames between those of `frames`; constant beyond the first and last one.
+
+    What is interpolated of the rotation is its difference to `turns`, so that shake remains.
+    """
+    count = len(turns)
     if len(frames) == 1:
         return np.tile(cam2world[0], (count, 1, 1))
     ticks = np.clip(np.arange(count), frames[0], frames[-1])
-    rotations = Slerp(frames, Rotation.from_matrix(cam2world[:, :3, :3]))(ticks).as_matrix()
+    rest = Rotation.from_matrix(cam2world[:, :3, :3] @ np.swapaxes(turns[frames], 1, 2))
+    rotations = Slerp(frames, rest)(ticks).as_matrix() @ turns
     centres = np.stack([np.interp(ticks, frames, cam2world[:, i, 3]) for i in range(3)], -1)
     return camera.poses(rotations, centres)
 
@@ -370,19 +376,20 @@ def _interpolate(frames, cam2world, count):
 def refine_pose(cam2world, points, pixels, intrinsics, rounds=12, sigma=1.0):
     """The pose near `cam2world` (4, 4) that projects points (N, 3) to pixels (N, 2).
 
-    Gauss-Newton with Cauchy weights of scale `sigma` px. Returns the given pose where fewer than
-    20 points agree.
+    Gauss-Newton with Cauchy weights, of the errors' own scale at first and of `sigma` px in the
+    end. None where fewer than 20 points agree.
     """
     pose = cam2world.copy()
     focal = intrinsics[0, 0]
-    weights = np.zeros(len(points))
     for _ in range(rounds):
         local = camera.to_camera(pose, points)
         front = local[:, 2] > 1e-6
+        if front.sum() < 20:
+            return None
         error = np.where(front[:, None], camera.project(local, intrinsics) - pixels, 0.0)
-        weights = front / (1 + (np.linalg.norm(error, axis=1) / sigma) ** 2)
-        if (weights > 0.1).sum() < 20:
-            return cam2world
+        distance = np.linalg.norm(error, axis=1)
+        scale = max(sigma, np.median(distance[front]))
+        weights = front / (1 + (distance / scale) ** 2)
         x, y, z = np.where(front[:, None], local, 1.0).T
         zero = np.zeros_like(z)
         slope = np.stack(
@@ -404,4 +411,6 @@ def refine_pose(cam2world, points, pixels, intrinsics, rounds=12, sigma=1.0):
         pose[:3, :3] = pose[:3, :3] @ Rotation.from_rotvec(step[:3]).as_matrix()
         if np.abs(step[:3]).max() < 1e-7:
             break
-    return pose if (weights > 0.1).sum() >= 20 else cam2world
+    error = camera.project(camera.to_camera(pose, points), intrinsics) - pixels
+    agree = np.linalg.norm(error, axis=1) < 3 * sigma
+    return pose if agree.sum() >= 20 else None
