@@ -41,6 +41,22 @@ def test_a_turning_camera_is_followed(tmp_path):
     assert not scene.cam2world[:, :3, 3].any()
 
 
+def test_a_cut_is_not_taken_for_a_turn(tmp_path):
+    truth = room.path("static", 12)
+    truth[6:] = room.path("turn", 12)[8]
+    truth[6:, :3, 3] = [1.0, 0, 2.0]
+    scene = scenes.find_scene(*room.clip(tmp_path, truth), sfm.Gate())
+    assert scene.stats["lost_frames"] == 1
+    assert scene.camera_model == "static"
+
+
+def test_a_clip_without_texture_is_static(tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "render", lambda *_, **__: np.full((270, 480, 3), 120, np.uint8))
+    scene = scenes.find_scene(*room.clip(tmp_path, room.path("turn", 5)), sfm.Gate())
+    assert scene.camera_model == "static"
+    assert scene.stats["tracks"] == 0
+
+
 @pytest.fixture(scope="module")
 def travelled(tmp_path_factory):
     folder = tmp_path_factory.mktemp("travel")

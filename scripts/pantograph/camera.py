@@ -272,12 +272,15 @@ def follow(pictures, masks, intrinsics):
             active = [(keys[0], keys[0].points.copy())]
             previous = gray
             continue
-        carried = [_flow(previous, gray, points, points) for _, points in active]
+        carried = [match(previous, gray, points, points, mask) for _, points in active]
         before = np.concatenate(
             [points[ok] for (_, points), (_, ok) in zip(active, carried, strict=True)]
         )
         after = np.concatenate([moved[ok] for moved, ok in carried])
         step = link(index - 1, index, before, after)
+        if step is not None and step.inliers < 0.5:
+            # a cut, or a blur that nothing can be followed through
+            step = None
         guess = rotations[-1] if step is None else rotations[-1] @ step.rotation
         found = [step] if step is not None else []
         kept = 0.0

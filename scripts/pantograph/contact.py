@@ -126,7 +126,8 @@ def find_contacts(body, keypoints, scene, model, fps, limits=None):
     and one in its height over the person's lower foot.
     """
     limits = limits or Limits()
-    scale = metric_scale(body, scene) or (1.0 if scene.metric else 0.0)
+    # without a known unit, the camera's travel is left out rather than guessed
+    scale = 1.0 if scene.metric else metric_scale(body, scene) or 0.0
     world = in_world(body, scene, scale)
     axis = ground.body_up(world)
     up = axis[0] if axis is not None else np.array([0.0, -1.0, 0.0])
