@@ -3,6 +3,7 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -15,7 +16,8 @@ from pantograph.errors import PantographError
 from pantograph.tracking import Fragment, Observation, Settings, Tracker
 
 FPS = 30.0
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "videos"
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared" / "videos"
 SHAPE = (200, 400)
 
 # an upright body from the front, m from the mid-hip: y down
@@ -293,3 +295,30 @@ def test_two_people_cross(tmp_path):
 def test_too_little_of_a_person_is_rejected(tmp_path):
     people = clip(tmp_path, SHARED / "two_people.mp4", 0, 12)
     assert people.rejected and "seen in 12 frames, expected 15" in people.reason
+
+
+def test_identities_and_masks_of_a_rendered_crossing(tmp_path):
+    path = ROOT / "resources" / "demo" / "two_people.mp4"
+    if not path.is_file():
+        pytest.skip("needs resources/demo")
+    people = clip(tmp_path, path, 0, -1)
+    truth = People.read(path.with_suffix(".truth") / "people.h5")
+    assert len(people.people) == len(truth.people) == 2
+    for pid, person in people.people.items():
+        overlaps = {}
+        for other in truth.people:
+            overlaps[other] = [
+                iou(people.mask(pid, k), truth.mask(other, k))
+                for k in np.flatnonzero(person.visible)
+            ]
+        best = max(overlaps, key=lambda other: np.mean(overlaps[other]))
+        assert np.mean(overlaps[best]) > 0.8
+        # the same one in every frame, before, while and after they cross
+        rest = [overlaps[other] for other in overlaps if other != best]
+        assert np.mean(np.array(overlaps[best]) > np.array(rest[0])) > 0.97
+        assert person.visible.sum() > 0.85 * people.frame_count
+
+
+def iou(mask, truth):
+    truth = cv2.resize(truth.astype(np.uint8), mask.shape[::-1]) > 0
+    return (mask & truth).sum() / max((mask | truth).sum(), 1)
