@@ -107,11 +107,11 @@ def test_motion_decides_for_people_dressed_alike():
         [
             walk(0, 30, lambda k: 60 + 3 * k, source=0),
             walk(0, 30, lambda k: 340 - 3 * k, source=1),
-            walk(40, 90, lambda k: 60 + 3 * k, source=2),
-            walk(40, 90, lambda k: 340 - 3 * k, source=3),
+            walk(40, 90, lambda k: 340 - 3 * k, source=2),
+            walk(40, 90, lambda k: 60 + 3 * k, source=3),
         ]
     )
-    assert chains == [[0, 2], [1, 3]]
+    assert chains == [[0, 3], [1, 2]]
 
 
 def test_a_follower_that_changed_person_is_put_right():
