@@ -34,6 +34,8 @@ CONTACT_SPEED = 0.6
 """A foot said to stand that moves faster than this, m/s, is not held."""
 SNAP = 0.12
 """A foot this near to the floor or to a support box, m, stands on it."""
+SOFTNESS = 0.005
+"""Distance at which lifted soles begin to feel the floor, and limbs each other, m."""
 ANKLE_HEIGHT = (0.05, 0.08, 0.12)
 """Height of a human ankle over the sole: least, usual, most, m."""
 
@@ -45,14 +47,15 @@ class Weights:
     keypoints: float = 10.0
     directions: float = 4.0
     orientations: float = 3.0
-    contact: float = 60.0
+    contact: float = 200.0
     floor: float = 100.0
+    clearance: float = 60.0
     limits: float = 30.0
     velocity_limits: float = 10.0
     rest: float = 0.15
     velocity: float = 0.01
-    acceleration: float = 0.004
-    root_acceleration: float = 0.02
+    acceleration: float = 0.006
+    root_acceleration: float = 0.03
 
 
 class State(NamedTuple):
@@ -82,8 +85,9 @@ class Target(NamedTuple):
     """What a robot is asked to do over n frames, in its own world, m.
 
     root: (n, 3, 3); keypoints: (n, K, 3); directions: (n, K, 3), unit, from each keypoint's
-    parent; orientations: (n, M, 3, 3); confidence: (n,); contact: (n, F) feet held; support: (n, F) height they stand
-    on; floor: (n, F) height they stay above; soles: (n, F, P, 2) where the corners stand.
+    parent; orientations: (n, M, 3, 3); confidence: (n,); contact: (n, F) feet held; support:
+    (n, F) height they stand on; floor: (n, F) height they stay above; soles: (n, F, P, 2) where
+    the corners stand.
     """
 
     root: np.ndarray
@@ -382,6 +386,7 @@ def _norm(vectors):
 # terms; each takes the robot, then what `solver.Cost` gives
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def _see(robot, state):
     points, turns = observe(robot, robot.selection, *state)
     return points[: len(robot.keypoints)], points[len(robot.keypoints) :], turns
@@ -422,10 +427,28 @@ def contact_term(robot, states, shared, data):
 
 
 def floor_term(robot, states, shared, data):
-    """No corner of a sole under the floor."""
-    soles = _soles(robot, states[0])
-    depth = [jnp.maximum(data["floor"][f] - sole[:, 2], 0.0) for f, sole in enumerate(soles)]
-    return jnp.concatenate(depth) * data["weight"]
+    """No corner of a lifted sole under the floor; smooth, since steps that do not see the floor
+    would go through it."""
+    residual = []
+    for f, sole in enumerate(_soles(robot, states[0])):
+        residual.append(_soft_excess(data["floor"][f] - sole[:, 2]) * data["weight"][f])
+    return jnp.concatenate(residual)
+
+
+def clearance_term(robot, states, shared, data):
+    """Hands and other points no nearer to limbs than the robot's shape allows."""
+    points = _see(robot, states[0])[0]
+    pairs = robot.clearances
+    point, start, end = (
+        points[np.array([getattr(pair, name) for pair in pairs])]
+        for name in ("point", "start", "end")
+    )
+    line = end - start
+    share = jnp.sum((point - start) * line, axis=-1) / jnp.sum(line**2, axis=-1)
+    gap = point - start - jnp.clip(share, 0.0, 1.0)[:, None] * line
+    distance = jnp.sqrt(jnp.sum(gap**2, axis=-1) + 1e-8)
+    wanted = np.array([pair.distance for pair in pairs], np.float32)
+    return _soft_excess(wanted - distance) * data["weight"]
 
 
 def limit_term(robot, states, shared, data):
@@ -443,6 +466,11 @@ def velocity_limit_term(robot, states, shared, data):
     speed = (states[1].joints - states[0].joints) * data["fps"]
     excess = jnp.maximum(jnp.abs(speed) - 0.9 * robot.velocity_limits.astype(speed.dtype), 0.0)
     return jnp.sign(speed) * excess * data["weight"]
+
+
+def _soft_excess(x):
+    """max(x, 0) in metres, rounded off over `SOFTNESS`."""
+    return SOFTNESS * jax.nn.softplus(x / SOFTNESS)
 
 
 def _soles(robot, state):
@@ -505,8 +533,10 @@ def make_problem(robot):
     def term(name, function, span=1):
         return solver.Cost(name, functools.partial(function, robot), span)
 
+    clearances = (term("clearance", clearance_term),) if robot.clearances else ()
     return solver.Problem(
         costs=(
+            *clearances,
             term("keypoints", keypoint_term),
             term("directions", direction_term),
             term("orientations", orientation_term),
@@ -554,7 +584,8 @@ def fit(robot, target, fps, weights, iterations, length):
             "support": target.support,
             "weight": target.contact * weights.contact / 2.0,
         },
-        "floor": {"floor": target.floor, "weight": once * weights.floor},
+        "floor": {"floor": target.floor, "weight": ~target.contact * weights.floor},
+        "clearance": {"weight": once * weights.clearance},
         "limits": {"weight": once * weights.limits},
         "velocity_limits": {"fps": once * fps, "weight": once * weights.velocity_limits},
         "rest": each([0.0] * 6 + [weights.rest] * joints),

@@ -53,6 +53,16 @@ class Orientation:
 
 
 @dataclass(frozen=True)
+class Clearance:
+    """A keypoint that keeps `distance`, m, from the line between two others."""
+
+    point: int
+    start: int
+    end: int
+    distance: float
+
+
+@dataclass(frozen=True)
 class Foot:
     """A sole: corner points at heel and toe in the body's frame, m, and its ankle's keypoint."""
 
@@ -102,6 +112,7 @@ class Robot:
     """(A,) pose of undetermined joints."""
     keypoints: tuple[Keypoint, ...]
     orientations: tuple[Orientation, ...]
+    clearances: tuple[Clearance, ...]
     legs: tuple[tuple[int, ...], ...]
     feet: tuple[Foot, ...]
 
@@ -269,9 +280,14 @@ def _nodes(robot, root_pos, root_quat, joints):
 
 
 def _numpy_frames(robot, joints):
-    with jax.ensure_compile_time_eval():
-        frames = forward(robot, jnp.zeros(3), jnp.array([1.0, 0, 0, 0]), jnp.asarray(joints))
-        return tuple(np.asarray(frame, float) for frame in frames)
+    angle = (joints - robot.reference)[np.maximum(robot.joint, 0)][:, None, None]
+    constant, sine, cosine = robot.local_parts
+    frames = constant + np.sin(angle) * sine + np.cos(angle) * cosine
+    frames[0] = np.eye(4)
+    for node in range(1, len(frames)):
+        frames[node] = frames[robot.parent[node]] @ frames[node]
+    frames = frames[robot.body_node]
+    return frames[:, :3, 3], frames[:, :3, :3]
 
 
 def _skew(vectors):
@@ -493,6 +509,14 @@ def _mapping(settings, tree, path):
         "orientations": tuple(
             Orientation(body(name), human(entry["human"]), float(entry["weight"]))
             for name, entry in settings["orientations"].items()
+        ),
+        "clearances": tuple(
+            Clearance(
+                index(names, entry["point"], "keypoint"),
+                *(index(names, name, "keypoint") for name in entry["line"]),
+                distance=float(entry["distance"]),
+            )
+            for entry in settings.get("clearances") or ()
         ),
         "legs": tuple(
             tuple(index(names, name, "keypoint") for name in leg) for leg in settings["legs"]
