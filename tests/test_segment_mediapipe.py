@@ -3,6 +3,7 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -295,6 +296,28 @@ def test_two_people_cross(tmp_path):
 def test_too_little_of_a_person_is_rejected(tmp_path):
     people = clip(tmp_path, SHARED / "two_people.mp4", 0, 12)
     assert people.rejected and "seen in 12 frames, expected 15" in people.reason
+
+
+@pytest.mark.parametrize(
+    ("person_frames", "reason"),
+    [(0, "no person found in 25 frames"), (4, "seen in 4 frames, expected 15 or more")],
+)
+def test_nobody_or_too_briefly(tmp_path, person_frames, reason):
+    source = ROOT / "resources" / "demo" / "walk_turn.mp4"
+    if not source.is_file():
+        pytest.skip("needs resources/demo")
+    with av.open(str(source)) as container:
+        frame = next(container.decode(video=0))
+    person = frame.to_ndarray(format="rgb24")
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
+        for k in range(25):
+            picture = person if 10 <= k < 10 + person_frames else np.full_like(person, 90)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode())
+    people = clip(tmp_path, tmp_path / "a.mp4", 0, -1)
+    assert people.rejected and reason in people.reason
 
 
 def test_identities_and_masks_of_a_rendered_crossing(tmp_path):

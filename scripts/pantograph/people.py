@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -57,7 +59,12 @@ def find_people(
         people, video.frame_count, video.fps, shape, min_seconds, min_height, bystander, limit
     )
     if not ranked.people:
-        reasons = "; ".join(reason for _, reason in ranked.dropped[:3])
+        longest = max(len(fragment) for fragment in tracker.fragments)
+        expected = math.ceil(min_seconds * video.fps)
+        reasons = [reason for _, reason in ranked.dropped[:3]]
+        if not reasons and longest < expected:
+            reasons = [f"seen in {longest} frames, expected {expected} or more"]
+        reasons = "; ".join(reasons or ["seen too uncertainly"])
         raise Rejected(f"no person seen well enough in {video.frame_count} frames: {reasons}")
     tracks = _tracks(ranked.people, video, shape)
     first_dropped = len(tracks) + 1
