@@ -67,7 +67,7 @@ def test_the_scale_of_a_travelling_camera():
     scene.points = scene.points / unit
     scene.cam2world = scene.cam2world.copy()
     scene.cam2world[:, :3, 3] /= unit
-    assert contact.metric_scale(products["body"], scene) == pytest.approx(unit, rel=0.05)
+    assert contact.metric_scale(products["body"], scene) == pytest.approx(unit, rel=0.02)
     assert contact.metric_scale(products["body"], staged.truth("sit_stand")["scene"]) is None
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.ndimage import minimum_filter1d
 
 from . import camera, ground
+from .body import load_body
 from .contracts import PersonContacts
 
 SOLE_PARTS = ("heel", "foot_index", "big_toe", "small_toe", "foot")
@@ -127,7 +128,7 @@ def find_contacts(body, keypoints, scene, model, fps, limits=None):
     """
     limits = limits or Limits()
     # without a known unit, the camera's travel is left out rather than guessed
-    scale = 1.0 if scene.metric else metric_scale(body, scene) or 0.0
+    scale = 1.0 if scene.metric else metric_scale(body, scene, model) or 0.0
     world = in_world(body, scene, scale)
     axis = ground.body_up(world)
     up = axis[0] if axis is not None else np.array([0.0, -1.0, 0.0])
@@ -161,48 +162,48 @@ def _logistic(x):
     return 1 / (1 + np.exp(-np.clip(x, -50, 50)))
 
 
-def metric_scale(body, scene):
+def metric_scale(body, scene, model=None):
     """Metres per unit of a scene, from the people who stand on its floor; None where unknown.
 
-    body: `Body` (metric, camera frame); scene: `Scene`. The viewing ray of the lower foot meets
-    the plane through the points below the feet at some depth in the scene's unit; the body says
-    how many metres that is. The median over all people and frames is returned, if at least ten
-    frames agree within 25 %. None for scenes without points.
+    body: `Body` (metric, camera frame); scene: `Scene`; model: BodyModel, the built-in one by
+    default. The viewing ray of the lower sole meets the plane through the points below the feet
+    at some depth in the scene's unit; the body says how many metres that is. The median over all
+    people and frames is returned, if at least ten frames agree within 25 %. None for scenes
+    without points.
     """
     if scene.camera_model != "sfm" or len(scene.points) == 0:
         return None
+    axis = ground.body_up(in_world(body, scene, 0.0))
+    if axis is None:
+        return None
+    model = model or load_body()
     points = scene.points.astype(float)
     near, sights = np.zeros(len(points), bool), []
     for person in body.people.values():
         frames = np.flatnonzero(person.valid)
+        soles = ground.soles(person, model)
         for t in frames[:: max(1, len(frames) // 60)]:
             intrinsics, pose = scene.intrinsics[t].astype(float), scene.cam2world[t].astype(float)
-            joints = person.joints[t].astype(float)
-            feet = joints[ground.TOES + ground.ANKLES]
-            foot = feet[np.argmax(feet[:, 1])]
-            pixels = camera.project(joints, intrinsics)
+            joints = camera.project(person.joints[t], intrinsics)
+            feet = soles[t].reshape(-1, 3)
+            foot = feet[np.argmin(feet @ (axis[0] @ pose[:3, :3]))]
             low = camera.project(foot, intrinsics)
-            if not (np.isfinite(pixels).all() and np.isfinite(low).all()):
+            if not (np.isfinite(joints).all() and np.isfinite(low).all()):
                 continue
-            tall = np.ptp(pixels[:, 1])
+            tall = np.ptp(joints[:, 1])
             seen = camera.project(camera.to_camera(pose, points), intrinsics)
-            inside = (seen[:, 0] >= 0) & (seen[:, 0] < 2 * intrinsics[0, 2])
-            inside &= (seen[:, 1] >= 0) & (seen[:, 1] < 2 * intrinsics[1, 2])
+            inside = (seen >= 0).all(1) & (seen < 2 * intrinsics[:2, 2]).all(1)
             inside &= np.abs(seen[:, 0] - low[0]) < tall
             near |= inside & (seen[:, 1] > low[1] - 0.1 * tall)
-            sights.append((t, foot))
-    axis = ground.body_up(in_world(body, scene, 0.0))
-    if axis is None:
-        return None
+            sights.append((pose[:3, 3], pose[:3, :3] @ foot))
     centres = scene.cam2world[:, :3, 3].astype(float)
     plane = ground.fit_plane(points[near], centres, up=axis[0])
     if plane is None:
         return None
     scales = []
-    for t, foot in sights:
-        pose = scene.cam2world[t].astype(float)
-        slope = plane.normal @ (pose[:3, :3] @ foot)
-        reach = (plane.offset - plane.normal @ pose[:3, 3]) / slope if slope else 0.0
+    for centre, foot in sights:
+        slope = plane.normal @ foot
+        reach = (plane.offset - plane.normal @ centre) / slope if slope else 0.0
         if reach > 0:
             scales.append(1 / reach)
     if len(scales) < 10:

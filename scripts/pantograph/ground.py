@@ -510,6 +510,12 @@ def to_gravity(world, contacts, keypoints, model):
     rotation, shift = frame_of(up, world.cam2world[0].astype(float), level)
     tall = places @ up - level if len(places) else np.zeros(1)
     spread = float(np.ptp(np.percentile(tall, [10, 90]))) if len(tall) > 1 else 0.0
+    if world.camera_model == "sfm" and len(places):
+        plane = floor_plane(world, places, up)
+        if plane is not None:
+            # not zero where the scale of the people differs from that of the scene
+            gap = (plane.offset - places @ plane.normal) / (plane.normal @ up)
+            stats["points_over_feet_cm"] = round(float(100 * np.median(gap)), 1)
     stats["floor_spread_cm"] = round(100 * spread, 1)
     stats["camera_height_m"] = round(float(world.cam2world[0, :3, 3] @ up - level), 3)
     ahead = world.cam2world[0, :3, 2]
