@@ -129,3 +129,45 @@ def test_people_share_the_solve_and_keep_their_frames(model):
     for person in world.people.values():
         error = np.linalg.norm(person.joints - truth, axis=-1)[person.valid]
         assert error.mean() < 0.02
+
+
+def test_a_shared_ground_tells_sizes_apart(model):
+    statures = {0: 1.85, 1: 1.62}
+    cam2world = np.tile(np.eye(4), (COUNT, 1, 1))
+    parts = {}
+    for pid, stature in statures.items():
+        betas = body.betas_for_height(model, stature)
+        orient, pose, pelvis = _world(model, betas)
+        if pid:
+            # stand on the ground of the first, half a metre beside
+            pitch = Rotation.from_euler("x", TILT).as_matrix()
+            lowest = [
+                (body.joints(model, b, *m)[:, megahunter.ANKLES] @ pitch)[..., 1].max()
+                for b, m in ((parts["betas"], parts["motion"]), (betas, (orient, pose, pelvis)))
+            ]
+            ankles = [
+                body.rest_joints(model, b)[megahunter.ANKLES[0], 1]
+                - body.rest_vertices(model, b)[:, 1].min()
+                for b in (parts["betas"], betas)
+            ]
+            down = (lowest[0] + ankles[0]) - (lowest[1] + ankles[1])
+            pelvis = pelvis + pitch @ np.array([0.5, down, 0.0])
+        parts.update(betas=betas, motion=(orient, pose, pelvis))
+        products, _ = _products(model, betas, (orient, pose, pelvis), cam2world, 1.0, 0.0, 1.0)
+        guess = products[2].people[0]
+        guess.betas = np.zeros(10)
+        guess.transl = guess.transl * body.stature(model, np.zeros(10)) / stature
+        guess.joints = body.joints(
+            model, guess.betas, guess.global_orient, guess.body_pose, guess.transl
+        )
+        if pid:
+            for kept, new in zip(parts["products"], products, strict=True):
+                if hasattr(kept, "people"):
+                    kept.people[pid] = new.people[0]
+        else:
+            parts["products"] = products
+    world = megahunter.align(model, *parts["products"])
+    found = {pid: body.stature(model, person.betas) for pid, person in world.people.items()}
+    assert found[0] / found[1] == pytest.approx(1.85 / 1.62, rel=0.02)
+    # the clip says nothing of the common size: it stays near the body stage's
+    assert np.sqrt(found[0] * found[1]) == pytest.approx(1.72, rel=0.03)

@@ -6,11 +6,15 @@ the cameras give the people a place. Unlike there, root orientations start in th
 contact stay where they are, and the ground that they share is solved for as well.
 
 Shared variables: (log of metres per scene unit, two tilts of the ground's normal from the
-people's own up direction, the ground's distance from the origin). People follow one another on
-the solver's frame axis, so one solve serves them all.
+people's own up direction, the ground's distance from the origin, log of each person's size over
+the body stage's). Sizes are what one picture cannot tell: who stands on the same ground as the
+others at another distance is another size. People follow one another on the solver's frame axis,
+so one solve serves them all.
 """
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +40,9 @@ SIGMA = {
     "root": 0.12,  # rad from the body stage's orientation
     "pose": 0.10,  # rad from the body stage's joint rotations
     "tilt": 0.07,  # rad between the ground's normal and the people's up direction
-    "scale": 0.5,  # log of the scale around its first estimate, travelling cameras only
+    "size": 0.06,  # log of a person's size, stature unknown
+    "stature": 0.002,  # the same where the stature is known
+    "scale": 2.0,  # log of the scale around its first estimate, travelling cameras only
 }
 
 
@@ -78,10 +84,19 @@ def features(state):
     return {**state, "points": attach(joints, world), "soles": soles}
 
 
+def _size(shared, data):
+    """World lengths over those of the person's own states, for data["person"] one-hot (P,).
+
+    States keep the body stage's size, so that terms on one person's movement cannot be lowered
+    by making the person small.
+    """
+    return jnp.exp(shared[4:] @ data["person"])
+
+
 def reprojection(frames, shared, data):
     """Fitted landmarks against 2D keypoints, px * weight, (M, 2)."""
     centre = jnp.exp(shared[0]) * data["centre"]
-    x = (frames[0]["points"] - centre) @ data["world2cam"].T
+    x = (_size(shared, data) * frames[0]["points"] - centre) @ data["world2cam"].T
     return (project(data["intrinsics"], x) - data["xy"]) * data["weight"][:, None]
 
 
@@ -99,40 +114,43 @@ def contact(frames, shared, data):
 def ground(frames, shared, data):
     """Height of a planted foot's lower end over the ground, (2, 1)."""
     normal, offset = _ground(shared, data["axes"])
-    height = (frames[0]["soles"] @ normal - offset).min(-1)
+    height = (frames[0]["soles"] @ normal - offset / _size(shared, data)).min(-1)
     return (height * data["weight"])[:, None]
 
 
 def above(frames, shared, data):
     """Depth of heels and toes below the ground, (4, 1)."""
     normal, offset = _ground(shared, data["axes"])
-    height = frames[0]["soles"] @ normal - offset
+    height = frames[0]["soles"] @ normal - offset / _size(shared, data)
     return jnp.minimum(height, 0.0).reshape(4, 1) * data["weight"]
 
 
 def shared_prior(frames, shared, data):
-    """Scale against its first estimate, ground normal against the up direction, (3,)."""
-    return (shared[:3] - data["mean"]) * data["weight"]
+    """Scale and sizes against their first estimates, ground normal against the up direction."""
+    return (jnp.concatenate([shared[:3], shared[4:]]) - data["mean"]) * data["weight"]
 
 
-PROBLEM = Problem(
-    (
-        Cost("reprojection", reprojection, robust=3.0),
-        Cost("root_prior", root_prior),
-        Cost("pose_prior", bodyfit.pose_prior),
-        Cost("hinge_limits", bodyfit.hinge_limits),
-        Cost("contact", contact, span=2, robust=4.0),
-        Cost("ground", ground, robust=4.0),
-        Cost("above", above, robust=4.0),
-        Cost("shared_prior", shared_prior),
-        bodyfit.SMOOTHNESS,
-    ),
-    retract,
-    DIM,
-    shared_dim=4,
-    lift=lift,
-    features=features,
-)
+@lru_cache
+def problem(people):
+    """The problem for a number of people."""
+    return Problem(
+        (
+            Cost("reprojection", reprojection, robust=3.0),
+            Cost("root_prior", root_prior),
+            Cost("pose_prior", bodyfit.pose_prior),
+            Cost("hinge_limits", bodyfit.hinge_limits),
+            Cost("contact", contact, span=2, robust=4.0),
+            Cost("ground", ground, robust=4.0),
+            Cost("above", above, robust=4.0),
+            Cost("shared_prior", shared_prior),
+            bodyfit.SMOOTHNESS,
+        ),
+        retract,
+        DIM,
+        shared_dim=4 + people,
+        lift=lift,
+        features=features,
+    )
 
 
 def up_direction(people):
@@ -185,6 +203,10 @@ def align(model, video, keypoints, body_product, contacts, scene, iterations=40)
     offset = float(np.median(planted @ up)) if len(planted) else _lowest(tracks, up)
     known = 1.0 if len(planted) else 0.0
 
+    for k, track in enumerate(tracks):
+        person = np.broadcast_to(np.eye(len(tracks))[k], (len(track["observed"]), len(tracks)))
+        for name in ("reprojection", "ground", "above"):
+            track["data"][name]["person"] = person
     states = jax.tree.map(lambda *leaves: _join(leaves), *[track["states"] for track in tracks])
     data = jax.tree.map(lambda *leaves: _join(leaves), *[track["data"] for track in tracks])
     valid = _join([np.ones(len(track["observed"]), bool) for track in tracks], fill=False)
@@ -196,16 +218,21 @@ def align(model, video, keypoints, body_product, contacts, scene, iterations=40)
         data[name]["axes"] = np.broadcast_to(axes, (count, 3, 3))
     leading = (np.arange(count) == 0)[:, None]
     # cameras that do not travel say nothing about the unit: it stays the people's
-    spread = np.array([SIGMA["scale"] if moving else 1e-4, SIGMA["tilt"], SIGMA["tilt"]])
+    known_statures = [rank < len(video.person_height) for rank in range(len(ids))]
+    spread = np.array(
+        [SIGMA["scale"] if moving else 1e-4, SIGMA["tilt"], SIGMA["tilt"]]
+        + [SIGMA["stature" if given else "size"] for given in known_statures]
+    )
+    first = np.concatenate([[np.log(scale), 0.0, 0.0], np.zeros(len(ids))])
     data["shared_prior"] = {
-        "mean": np.broadcast_to([np.log(scale), 0.0, 0.0], (count, 3)),
+        "mean": np.broadcast_to(first, (count, len(first))),
         "weight": leading / spread,
     }
     data = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), pad(data, length))
     result = solve(
-        PROBLEM,
+        problem(len(ids)),
         pad(states, length),
-        np.array([np.log(scale), 0.0, 0.0, offset], np.float32),
+        np.insert(first, 3, offset).astype(np.float32),
         data,
         np.arange(length) < count if len(tracks) == 1 else _extend(valid, length),
         options=Options(iterations=iterations, tolerance=1e-4),
@@ -213,22 +240,27 @@ def align(model, video, keypoints, body_product, contacts, scene, iterations=40)
     shared = np.asarray(result.shared, float)
     scale = float(np.exp(shared[0]))
     people, errors, start = {}, {}, 0
-    for pid, track in zip(ids, tracks, strict=True):
+    for k, (pid, track) in enumerate(zip(ids, tracks, strict=True)):
+        size = float(np.exp(shared[4 + k]))
+        track["betas"] = _grown(model, track["betas"], size)
         stop = start + len(track["observed"])
         part = jax.tree.map(lambda leaf, a=start, b=stop: np.asarray(leaf)[a:b], result.x)
+        part["transl"] = size * part["transl"]
         people[pid] = _person(model, track, part, rotation, centre * scale, video.frame_count)
-        errors[f"person{pid}_reprojection_px"] = round(
-            float(people[pid].reprojection[people[pid].valid].mean()), 3
-        )
+        seen = people[pid].reprojection[people[pid].valid]
+        errors[f"person{pid}"] = {
+            "reprojection_px": round(float(seen.mean()), 3),
+            "size_percent": round(100 * (size - 1), 2),
+            "stature_m": round(body.stature(model, track["betas"]), 4),
+        }
         start = stop + SEPARATION
-    heights = {len(video.person_height) > rank for rank in range(len(ids))}
     cam2world = scene.cam2world.copy()
     cam2world[:, :3, 3] *= scale
     history = np.asarray(result.history)
     return World(
         camera_model=scene.camera_model,
         scale=scale,
-        scale_source="height" if heights == {True} else "landmarks",
+        scale_source="height" if all(known_statures) else "landmarks",
         body_model=model.name,
         intrinsics=scene.intrinsics,
         cam2world=cam2world,
@@ -318,6 +350,11 @@ def _track(model, video, keypoints, person, contacts, scene, pid, scale):
     }
 
 
+def _grown(model, betas, size):
+    """The shape with its stature times `size`."""
+    return body.betas_for_height(model, size * body.stature(model, betas), betas)
+
+
 def _down(model, orient, sole, rest):
     """From each ankle to the ground below a standing foot, (T, 2, 3), along the body's down."""
     drop = np.array([0.0, sole - rest[ANKLES, 1].mean(), 0.0])
@@ -354,7 +391,8 @@ def _person(model, track, states, rotation, centre, frame_count):
     orient, pose, transl = bodyfit.unpack(states)
     part, observed = track["span"], track["observed"]
     joints = body.joints(model, track["betas"], orient, pose, transl)
-    seen = jax.vmap(features)(states)["points"]
+    rest = np.broadcast_to(body.rest_joints(model, track["betas"]), states["rest"].shape)
+    seen = jax.vmap(features)({**states, "rest": jnp.asarray(rest, jnp.float32)})["points"]
     x = np.asarray(seen) - centre[part][:, None]
     x = np.einsum("tba,tmb->tma", rotation[part], x)
     pixel = np.asarray(jax.vmap(project)(jnp.asarray(track["intrinsics"]), jnp.asarray(x)))
