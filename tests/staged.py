@@ -27,7 +27,7 @@ def truth(name):
     return clip.truth(staged, person, mask_scale=1)
 
 
-def world(name, tilt=None, seed=0, noise=0.0):
+def world(name, noise=0.0, seed=0):
     """The `World` that a perfect align stage would give; noise: of every joint and pelvis, m."""
     products = truth(name)
     scene, body = products["scene"], products["body"]
