@@ -319,8 +319,17 @@ def test_uneven_ground_keeps_its_own_height():
     support = retarget.support_heights(ankles, heights, held, box)
     np.testing.assert_allclose(support[:, 0], 0.07)
     np.testing.assert_allclose(support[:10, 1], -0.4)
-    floor = retarget.floor_heights(support, held, heights)
+    floor = retarget.floor_heights(support, held, heights, ankles[..., :2], box)
     np.testing.assert_allclose(floor[:, 1], -0.4)
+
+
+def test_a_lifted_foot_passes_over_a_box():
+    held = np.zeros((3, 1), bool)
+    heights = np.array([[0.02], [0.2], [0.2]])
+    places = np.array([[[2.0, 0]], [[0, 0]], [[2.0, 0]]])
+    boxes = np.array([[0, 0, 0.05, 1, 1, 0.1, 0.0], [2, 0, 0.4, 0.5, 0.5, 0.8, 0.0]])
+    floor = retarget.floor_heights(np.zeros((3, 1)), held, heights, places, boxes)
+    np.testing.assert_allclose(floor, [[0.0], [0.1], [0.0]], atol=1e-9)
 
 
 def test_a_foot_that_moves_is_not_held():

@@ -276,6 +276,7 @@ def make_target(robot, stretch, order, boxes, scale, fps):
     shift[:, 2] = (gap * share).sum(axis=1) / share.sum(axis=1)
     shift[:, :2] = (scale * human[:, ankles, :2] - keypoints[:, ankles, :2]).mean(axis=1)
     keypoints = keypoints + shift[:, None]
+    places = keypoints[:, ankles, :2] / scale
 
     soles = np.zeros((count, feet, max(len(foot.sole) for foot in robot.feet), 2))
     foot_turns = {o.body: i for i, o in enumerate(robot.orientations)}
@@ -300,7 +301,7 @@ def make_target(robot, stretch, order, boxes, scale, fps):
         confidence=stretch.confidence,
         contact=held,
         support=scale * support,
-        floor=scale * floor_heights(support, held, heights),
+        floor=scale * floor_heights(support, held, heights, places, boxes),
         soles=soles,
     )
 
@@ -363,9 +364,13 @@ def tops_under(place, boxes, margin=0.05):
     return tops
 
 
-def floor_heights(support, held, heights):
-    """Height that soles stay above, (n, F), m: the support of a held foot; else the floor, or
-    what the foot shows to lie below it: a neighbouring support or its own way."""
+def floor_heights(support, held, heights, places, boxes):
+    """Height that soles stay above, (n, F), m.
+
+    That of the support for a held foot. For a lifted one the floor, or what the foot shows to lie
+    below it (a neighbouring support or its own way), or the top of a box that it passes over.
+    places: (n, F, 2) of the feet; the rest as in `support_heights`.
+    """
     floor = np.array(support, float)
     for f in range(held.shape[1]):
         frames = np.flatnonzero(held[:, f])
@@ -375,6 +380,13 @@ def floor_heights(support, held, heights):
             near += [support[after[0], f]] if len(after) else []
             level = min([0.0] + near)
             floor[a:b, f] = np.where(heights[a:b, f] < level - SNAP, heights[a:b, f] - SNAP, level)
+            for t in range(a, b):
+                passed = [
+                    top
+                    for top in tops_under(places[t, f], boxes, margin=0.15)
+                    if top < heights[t, f] + SNAP / 2
+                ]
+                floor[t, f] = max([floor[t, f]] + passed)
     return floor
 
 
