@@ -14,7 +14,7 @@ HEIGHT ?= null
 # shared library : Debian package
 LIBRARIES := libGL.so.1:libgl1 libEGL.so.1:libegl1 libEGL_mesa.so.0:libegl-mesa0 \
 	libGLESv2.so.2:libgles2 libX11.so.6:libx11-6 libgthread-2.0.so.0:libglib2.0-0 \
-	libgomp.so.1:libgomp1 libudev.so.1:libudev1 libidn2.so.0:libidn2-0
+	libgomp.so.1:libgomp1
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
@@ -43,7 +43,7 @@ libraries:
 
 $(VENV)/base.stamp: requirements.lock | libraries
 	@[[ -n "$(PYTHON)" ]] || { echo "no Python 3.11 or 3.12 found; name one with PYTHON=..."; exit 1; }
-	@echo "making $(VENV) with $$($(PYTHON) --version): about 2 GB, some minutes"
+	@echo "making $(VENV) with $$($(PYTHON) --version): about 1.5 GB, some minutes"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) -r requirements.lock
 	@touch $@

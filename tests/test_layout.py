@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import re
 import sys
+import tomllib
 
 import pytest
 import yaml
@@ -98,6 +99,9 @@ def test_the_environment_has_the_locked_versions():
 def test_the_environment_has_every_package_that_scripts_import():
     pins = yaml.safe_load((ROOT / "envs/pantograph.yaml").read_text())["dependencies"][-1]["pip"]
     provided = {pin.split("==")[0].lower() for pin in pins} | {"pantograph"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extra = project["optional-dependencies"]["body"] + project["optional-dependencies"]["smplx"]
+    provided |= {re.match(r"[\w-]+", requirement)[0] for requirement in extra}
     distribution = {"cv2": "opencv-contrib-python", "yaml": "pyyaml"}
     for path in (ROOT / "scripts").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
