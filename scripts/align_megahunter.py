@@ -20,14 +20,10 @@ def main(argv=None):
         raise PantographError(f"--iterations: expected at least 1, found {args.iterations}")
 
     def compute(video, keypoints, body_product, contacts, scene):
-        from pantograph import body, megahunter
+        from pantograph import megahunter
+        from pantograph.body import load_body_of
 
-        model = body.load_body(args.body_model or None)
-        if body_product.body_model != model.name:
-            raise PantographError(
-                f"{args.body}: its shape is of the body model {body_product.body_model!r}, "
-                f"--body-model gives {model.name!r}; use the same file for both stages"
-            )
+        model = load_body_of(body_product, args.body_model)
         return megahunter.align(
             model, video, keypoints, body_product, contacts, scene, iterations=args.iterations
         )

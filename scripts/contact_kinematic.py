@@ -30,11 +30,12 @@ def main(argv=None):
     names = ("speed", "height", "on", "off", "shortest")
 
     def compute(video, keypoints, body, scene):
-        from pantograph import contact, ground
+        from pantograph import contact
+        from pantograph.body import load_body_of
         from pantograph.conventions import CONTACTS
 
         limits = contact.Limits(**{name: getattr(args, name) for name in names})
-        model = ground.body_model(body, args.body_model)
+        model = load_body_of(body, args.body_model)
         people = contact.find_contacts(body, keypoints, scene, model, video.fps, limits)
         share = {
             str(pid): [round(float(c), 3) for c in p.contact[p.valid].mean(0)]

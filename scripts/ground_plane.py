@@ -19,11 +19,12 @@ def main(argv=None):
 
     def compute(world, contacts, keypoints):
         from pantograph import ground
+        from pantograph.body import load_body_of
         from pantograph.errors import Rejected
 
         if not any(person.valid.any() for person in world.people.values()):
             raise Rejected("no person has a valid frame in the world")
-        model = ground.body_model(world, args.body_model)
+        model = load_body_of(world, args.body_model)
         return ground.to_gravity(world, contacts, keypoints, model)
 
     inputs = [World.read(args.world), Contacts.read(args.contacts), Keypoints.read(args.keypoints)]

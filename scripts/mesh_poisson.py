@@ -20,9 +20,10 @@ def main(argv=None):
     args = parser.parse_args(argv)
 
     def compute(gravity, contacts):
-        from pantograph import ground, meshing
+        from pantograph import meshing
+        from pantograph.body import load_body_of
 
-        model = ground.body_model(gravity, args.body_model)
+        model = load_body_of(gravity, args.body_model)
         mesh = meshing.build(gravity, contacts, model, meshing.motion_fps(contacts))
         if args.visual:
             mesh.stats["visual"] = meshing.write_surface(gravity, args.visual)

@@ -4,6 +4,7 @@ Writes quality.json: per person every metric with its value, threshold, unit, ve
 With --truth, the folder of contract files of a rendered clip, the errors against it as well.
 """
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ def main(argv=None):
     parser.add_argument("--contacts", required=True, help="contacts.h5")
     parser.add_argument("--mesh", required=True, help="mesh.h5")
     parser.add_argument("--motion", required=True, help="motion_<robot>.h5")
+    parser.add_argument("--body-model", default="", help="SMPL file; empty for the built-in body")
     parser.add_argument("--truth", help="folder with the true keypoints, gravity and contacts")
     parser.add_argument("--robot", help="robot or path of its YAML (default: the motion's)")
     parser.add_argument(
@@ -46,8 +48,10 @@ def main(argv=None):
     metrics = quality.with_thresholds(thresholds(args.thresholds))
     robot = truth = None
     if not any(product.rejected for product in clip.products()):
+        from pantograph.body import load_body_of
         from pantograph.robot import load_robot
 
+        clip = dataclasses.replace(clip, model=load_body_of(clip.gravity, args.body_model))
         robot = load_robot(args.robot or clip.motion.robot)
         truth = quality.Truth.read(args.truth) if args.truth else None
     result = quality.assess(clip, metrics, robot, truth)

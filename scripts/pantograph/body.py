@@ -70,6 +70,21 @@ def load_body(path=None):
     return _model(name, content, path)
 
 
+def load_body_of(product, path=None):
+    """The BodyModel that a product with `body_model` was solved with.
+
+    path: the SMPL file, None or "" for the built-in body. Raises PantographError where it gives
+    another model than the product's.
+    """
+    model = load_body(path or None)
+    if model.name != product.body_model:
+        raise PantographError(
+            f"the body was solved with {product.body_model!r}, --body-model gives "
+            f"{model.name!r}; use the same file for every stage"
+        )
+    return model
+
+
 def betas_array(betas):
     """Shape coefficients as float64 (10,), shorter ones padded with zeros."""
     out = np.zeros(10)

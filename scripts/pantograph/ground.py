@@ -10,7 +10,6 @@ from scipy.ndimage import gaussian_filter1d
 from . import body as bodies
 from .contracts import Gravity, PersonBody
 from .conventions import SMPL_JOINTS
-from .errors import PantographError
 
 ANKLES = [SMPL_JOINTS.index("left_ankle"), SMPL_JOINTS.index("right_ankle")]
 KNEES = [SMPL_JOINTS.index("left_knee"), SMPL_JOINTS.index("right_knee")]
@@ -113,20 +112,6 @@ def mask_axis(people, pid, frame, size):
     along *= -np.sign(along[1])
     ends = centre + 0.5 * height * np.array([along, -along])
     return ends * np.array(size) / np.array([people.mask_width, people.mask_height])
-
-
-def body_model(product, path=None):
-    """The BodyModel of a `World`, `Gravity` or `Body` product: the built-in one, or a SMPL file.
-
-    Raises PantographError where `path` gives another model than the product was solved with.
-    """
-    model = bodies.load_body(path or None)
-    if model.name != product.body_model:
-        raise PantographError(
-            f"the body was solved with {product.body_model!r}, --body-model gives "
-            f"{model.name!r}; use the same file for every stage"
-        )
-    return model
 
 
 def _unit(vectors):
@@ -437,15 +422,13 @@ def floor_level(heights, weights, bandwidth=0.04):
     return float(level)
 
 
-def sole_heights(world, contacts, keypoints, model, up, people=None):
+def sole_heights(world, contacts, keypoints, model, up):
     """Height of the lowest sole point, over contact frames: heights (N,) and weights (N,).
 
-    people: ids to look at, all by default. Where no foot ever touches, the lowest fifth of the
-    valid frames counts.
+    Where no foot ever touches, the lowest fifth of the valid frames counts.
     """
     heights, weights, lowest = [], [], []
-    for pid in people or world.people:
-        person = world.people[pid]
+    for pid, person in world.people.items():
         low = (soles(person, model) @ up).min(2)
         trust = 0.05 + foot_weights(keypoints, pid, len(low))
         lowest.append(low[person.valid].min(1))
@@ -460,27 +443,6 @@ def sole_heights(world, contacts, keypoints, model, up, people=None):
     lowest = np.concatenate(lowest)
     lowest = lowest[lowest <= np.percentile(lowest, 20)]
     return lowest, np.ones(len(lowest))
-
-
-def _onto_floor(world, contacts, keypoints, model, up, level, tolerance=0.03, limit=0.2):
-    """{id: shift (3,) in m} that brings people to the floor that the others stand on.
-
-    The floor of one person is wrong where the stature, and so the depth, is: the whole person is
-    then moved along the viewing ray. People less than `tolerance` m off stay, and so do those
-    who would move by more than `limit` of their distance: they may stand on something.
-    """
-    shifts = {}
-    for pid, person in world.people.items():
-        if not person.valid.any():
-            continue
-        heights, weights = sole_heights(world, contacts, keypoints, model, up, [pid])
-        off = floor_level(heights, weights) - level
-        feet = person.joints[person.valid][:, ANKLES].mean(1)
-        ray = (feet - world.cam2world[person.valid, :3, 3]).mean(0).astype(float)
-        part = -off / (ray @ up) if abs(ray @ up) > 1e-3 else np.inf
-        if abs(off) > tolerance and abs(part) < limit:
-            shifts[pid] = part * ray
-    return shifts
 
 
 def frame_of(up, cam2world, level):
@@ -499,11 +461,7 @@ def frame_of(up, cam2world, level):
 
 
 def to_gravity(world, contacts, keypoints, model):
-    """The `Gravity` product for a `World`. model: BodyModel that the people were solved with.
-
-    People whose feet rest at another height than the floor are also moved along the viewing ray;
-    see `person_shift_m` in the stats.
-    """
+    """The `Gravity` product for a `World`. model: BodyModel that the people were solved with."""
     up, places, stats = find_up(world, contacts, keypoints, model)
     heights, weights = sole_heights(world, contacts, keypoints, model, up)
     level = floor_level(heights, weights)
@@ -523,13 +481,8 @@ def to_gravity(world, contacts, keypoints, model):
     cam2world = world.cam2world.astype(float).copy()
     cam2world[:, :3, :3] = rotation @ cam2world[:, :3, :3]
     cam2world[:, :3, 3] = cam2world[:, :3, 3] @ rotation.T + shift
-    shifts = _onto_floor(world, contacts, keypoints, model, up, level)
-    stats["person_shift_m"] = {
-        str(pid): [round(float(x), 3) for x in rotation @ move] for pid, move in shifts.items()
-    }
     people = {}
     for pid, person in world.people.items():
-        move = shift + rotation @ shifts.get(pid, np.zeros(3))
         valid = person.valid[:, None]
         people[pid] = PersonBody(
             valid=person.valid,
@@ -537,8 +490,8 @@ def to_gravity(world, contacts, keypoints, model):
             global_orient=rotation @ person.global_orient,
             body_pose=person.body_pose,
             betas=person.betas,
-            transl=np.where(valid, person.transl @ rotation.T + move, person.transl),
-            joints=np.where(valid[:, None], person.joints @ rotation.T + move, person.joints),
+            transl=np.where(valid, person.transl @ rotation.T + shift, person.transl),
+            joints=np.where(valid[:, None], person.joints @ rotation.T + shift, person.joints),
             reprojection=person.reprojection,
         )
     return Gravity(

@@ -22,10 +22,11 @@ import numpy as np
 
 from . import body, bodyfit, jaxcache, landmarks, skeleton
 from .bodyfit import DIM, FITTED, attach, project, rotations
-from .contact import metric_scale as contact_scale
+from .contact import metric_scale
 from .contracts import PersonBody, World
 from .conventions import CONTACTS, SMPL_JOINTS
 from .errors import Rejected
+from .ground import body_up
 from .skeleton import take
 from .solver import Cost, Options, Problem, pad, pad_length, solve
 
@@ -42,7 +43,9 @@ SIGMA = {
     "tilt": 0.07,  # rad between the ground's normal and the people's up direction
     "size": 0.06,  # log of a person's size, stature unknown
     "stature": 0.002,  # the same where the stature is known
-    "scale": 2.0,  # log of the scale around its first estimate, travelling cameras only
+    "scale": 0.03,  # log of a travelling camera's scale against the floor below people's feet
+    "unknown scale": 2.0,  # the same where the scene has no such floor
+    "fixed scale": 1e-4,  # cameras that do not travel say nothing about the unit
 }
 
 
@@ -153,30 +156,6 @@ def problem(people):
     )
 
 
-def up_direction(people):
-    """The direction that people's bodies point to on average, unit (3,), in the joints' frame.
-
-    people: (joints (T, 24, 3), valid (T,)) per person. Frames with straight legs and trunk count
-    most: there the line from the ankles to the neck is vertical to a few degrees.
-    """
-    index = SMPL_JOINTS.index
-    lines, weights = [], []
-    for joints, valid in people:
-        joints = joints[valid]
-        ankles = 0.5 * (joints[:, ANKLES[0]] + joints[:, ANKLES[1]])
-        line = joints[:, index("neck")] - ankles
-        length = np.linalg.norm(line, axis=-1)
-        lines.append(line / length[:, None])
-        weights.append((length / np.percentile(length, 95)).clip(0, 1) ** 8)
-    lines, weights = np.concatenate(lines), np.concatenate(weights)
-    up = (lines * weights[:, None]).sum(0)
-    for _ in range(10):
-        up /= np.linalg.norm(up)
-        angle = np.arccos(np.clip(lines @ up, -1, 1))
-        up = (lines * (weights / (1 + (angle / 0.1) ** 2))[:, None]).sum(0)
-    return up / np.linalg.norm(up)
-
-
 def align(model, video, keypoints, body_product, contacts, scene, iterations=40):
     """Bring people and scene into one metric world.
 
@@ -188,14 +167,22 @@ def align(model, video, keypoints, body_product, contacts, scene, iterations=40)
     if not ids:
         raise Rejected("no person has a body in three frames or more")
     moving = scene.camera_model == "sfm"
-    scale = (contact_scale(body_product, scene) or 1.0) if moving else 1.0
+    estimate = metric_scale(body_product, scene, model) if moving else None
+    scale = estimate or 1.0
     rotation = scene.cam2world[:, :3, :3].astype(float)
     centre = scene.cam2world[:, :3, 3].astype(float)
     tracks = [
         _track(model, video, keypoints, body_product.people[pid], contacts, scene, pid, scale)
         for pid in ids
     ]
-    up = up_direction([(track["joints"], track["observed"]) for track in tracks])
+    up = body_up(
+        {
+            pid: PersonBody(
+                valid=track["observed"], confidence=track["confidence"], joints=track["joints"]
+            )
+            for pid, track in zip(ids, tracks, strict=True)
+        }
+    )[0]
     side = np.cross(up, [0.0, 0.0, 1.0] if abs(up[2]) < 0.9 else [1.0, 0.0, 0.0])
     side /= np.linalg.norm(side)
     axes = np.stack([side, np.cross(up, side), up])
@@ -217,10 +204,10 @@ def align(model, video, keypoints, body_product, contacts, scene, iterations=40)
     for name in ("ground", "above"):
         data[name]["axes"] = np.broadcast_to(axes, (count, 3, 3))
     leading = (np.arange(count) == 0)[:, None]
-    # cameras that do not travel say nothing about the unit: it stays the people's
+    kind = "fixed scale" if not moving else "scale" if estimate else "unknown scale"
     known_statures = [rank < len(video.person_height) for rank in range(len(ids))]
     spread = np.array(
-        [SIGMA["scale"] if moving else 1e-4, SIGMA["tilt"], SIGMA["tilt"]]
+        [SIGMA[kind], SIGMA["tilt"], SIGMA["tilt"]]
         + [SIGMA["stature" if given else "size"] for given in known_statures]
     )
     first = np.concatenate([[np.log(scale), 0.0, 0.0], np.zeros(len(ids))])

@@ -360,7 +360,7 @@ def assess(clip, metrics=METRICS, robot=None, truth=None):
 
 @dataclass(frozen=True)
 class Clip:
-    """The products of one video that are judged together."""
+    """The products of one video that are judged together, and the body that they were made with."""
 
     video: Any
     keypoints: Any
@@ -369,9 +369,12 @@ class Clip:
     contacts: Any
     mesh: Any
     motion: Any
+    model: Any = None
+    """A BodyModel; None where a product is rejected."""
 
     def products(self):
-        return [getattr(self, spec.name) for spec in dataclasses.fields(self)]
+        every = [getattr(self, spec.name) for spec in dataclasses.fields(self)]
+        return [item for item in every if isinstance(item, Product)]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -448,7 +451,7 @@ def _image_values(clip, pid):
     pixels, depth = accuracy.project(joints, clip.gravity.intrinsics, clip.gravity.cam2world)
     usable = seen[:, index] & person.valid[:, None] & (depth > 0)
     distance = np.linalg.norm(pixels - keypoints.xy[:, index], axis=-1)
-    stature = body.stature(_body_model(clip.gravity), person.betas)
+    stature = body.stature(clip.model, person.betas)
     _, root_depth = accuracy.project(
         person.transl[:, None], clip.gravity.intrinsics, clip.gravity.cam2world
     )
@@ -475,7 +478,7 @@ def _human_values(clip, pid):
     }
     contacts = clip.contacts.people.get(pid)
     if contacts is not None:
-        soles = _soles(_body_model(clip.gravity), person)
+        soles = _soles(clip.model, person)
         contact = contacts.contact & (contacts.valid & valid)[:, None]
         values.update(_sole_values("human", soles, contact, valid, _boxes(clip.mesh), fps))
     return values
@@ -572,11 +575,6 @@ def _keypoint_boxes(person):
     if rows.any():
         boxes[rows] = np.concatenate([np.nanmin(xy[rows], 1), np.nanmax(xy[rows], 1)], axis=-1)
     return boxes
-
-
-def _body_model(product):
-    """The body that a product's betas belong to."""
-    return body.load_body(None if product.body_model == "builtin" else product.body_model)
 
 
 def _soles(model, person):
