@@ -5,6 +5,7 @@ rule mesh_poisson:
     output:
         mesh="<results>/{route}/{video}/mesh.h5",
         obj="<results>/{route}/{video}/scene.obj",
+        ply="<results>/{route}/{video}/scene.ply",
     log:
         "<logs>/{route}/{video}/mesh_poisson.log",
     benchmark:
@@ -22,5 +23,5 @@ rule mesh_poisson:
     shell:
         "python {params.script:q}"
         " --gravity {input.gravity:q} --contacts {input.contacts:q}"
-        " --out {output.mesh:q} --obj {output.obj:q} {params.options}"
+        " --out {output.mesh:q} --obj {output.obj:q} --ply {output.ply:q} {params.options}"
         " >{log:q} 2>&1"

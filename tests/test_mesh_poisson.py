@@ -118,11 +118,21 @@ def test_the_script_writes_mesh_obj_and_surface(tmp_path):
     products = staged.truth("walk_turn")
     products["gravity"].write(tmp_path / "gravity.h5")
     products["contacts"].write(tmp_path / "contacts.h5")
-    mesh = run(tmp_path, "--visual", str(tmp_path / "visual.ply"))
+    mesh = run(tmp_path)
     assert mesh.box_names == ["floor"]
     assert (tmp_path / "scene.obj").read_text().count("\nv ") == 8
-    surface = trimesh.load(tmp_path / "visual.ply")
-    assert mesh.stats["visual"] and len(surface.faces) > 500
+    assert len(trimesh.load(tmp_path / "scene.ply").faces) > 500
+
+
+def test_without_points_the_surface_is_the_collision_mesh(tmp_path):
+    products = staged.truth("walk_turn")
+    products["gravity"].points = np.zeros((0, 3), np.float32)
+    products["gravity"].colors = np.zeros((0, 3), np.uint8)
+    products["gravity"].write(tmp_path / "gravity.h5")
+    products["contacts"].write(tmp_path / "contacts.h5")
+    mesh = run(tmp_path)
+    surface = trimesh.load(tmp_path / "scene.ply")
+    assert surface.is_watertight and len(surface.faces) == len(mesh.faces)
 
 
 def test_a_rejected_input_is_passed_on(tmp_path):
@@ -130,10 +140,12 @@ def test_a_rejected_input_is_passed_on(tmp_path):
     Contacts.rejection("nobody").write(tmp_path / "contacts.h5")
     assert run(tmp_path).reason == "nobody"
     assert (tmp_path / "scene.obj").read_text().startswith("# no mesh: nobody")
+    assert "element vertex 0" in (tmp_path / "scene.ply").read_text()
 
 
-def run(folder, *options):
+def run(folder):
     arguments = ["--gravity", folder / "gravity.h5", "--contacts", folder / "contacts.h5"]
-    arguments += ["--out", folder / "mesh.h5", "--obj", folder / "scene.obj", *options]
+    arguments += ["--out", folder / "mesh.h5", "--obj", folder / "scene.obj"]
+    arguments += ["--ply", folder / "scene.ply"]
     mesh_poisson.main([str(a) for a in arguments])
     return Mesh.read(folder / "mesh.h5")

@@ -24,8 +24,9 @@ SEAT = 0.45
 STEP = (0.32, 0.36)
 """Footprint of a step across and along the foot, m."""
 
-STEP_HEIGHT = 0.06
-"""Feet that stand lower than this stand on the floor, m."""
+STEP_HEIGHT = 0.10
+"""Feet that stand lower than this stand on the floor, m; stairs rise by 0.15 or more, and heights
+of feet seen by one camera are wrong by several centimetres."""
 
 STILL = 0.25
 """Speed of a pelvis that rests, m/s."""
@@ -130,7 +131,7 @@ def _buttocks(person, model, span):
 
 
 def step_boxes(person, touch, model):
-    """Boxes (B, 7) below feet that stand more than 6 cm above the floor, z = 0."""
+    """Boxes (B, 7) below feet that stand more than STEP_HEIGHT above the floor, z = 0."""
     points = ground.soles(person, model)
     boxes = []
     for foot in range(2):
@@ -218,6 +219,19 @@ def write_obj(mesh, path):
             lines += ["f {} {} {}".format(*(f + 1)) for f in mesh.faces[12 * k : 12 * k + 12]]
     text = "\n".join(lines) + "\n"
     atomic_write(path, lambda temporary: Path(temporary).write_text(text))
+
+
+def write_ply(mesh, gravity, path):
+    """Write what the scene looks like as PLY, z up, metres: the surface through its points, or
+    the collision mesh where it has too few. A rejected mesh gives an empty file."""
+    if mesh.rejected:
+        empty = "ply\nformat ascii 1.0\nelement vertex 0\nelement face 0\nend_header\n"
+        atomic_write(path, lambda temporary: Path(temporary).write_text(empty))
+    elif not write_surface(gravity, path):
+        import trimesh
+
+        solid = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False).export(file_type="ply")
+        atomic_write(path, lambda temporary: Path(temporary).write_bytes(solid))
 
 
 def write_surface(gravity, path, reach=4.0):
