@@ -4,8 +4,8 @@ VENV := .venv
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null \
 	&& echo $$p && break; done)
-# the CUDA build that PyPI has by default is 2 GB larger; on a laptop:
-#   make test TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
+# the CUDA build that pip finds by default is 2 GB larger; with PyTorch's index of CPU builds:
+#   make test TORCH="torch==2.13.0 --index-url URL"
 TORCH ?= torch==2.13.0
 JOBS ?= 2
 VIDEO ?=

@@ -57,7 +57,10 @@ def test_the_pattern_ignores_case(settings, pattern, names):
         ({"patern": "x"}, "unknown key 'patern' (did you mean 'pattern'?)"),
         ({"start_idx": -3}, "start_idx: expected a whole number, 0 or more, got -3"),
         ({"start_idx": "abc"}, "start_idx: expected a whole number, 0 or more, got 'abc'"),
-        ({"end_idx": -1}, "end_idx: expected a whole number, 1 or more, or null"),
+        ({"end_idx": -2}, "end_idx: expected a whole number, 1 or more, or -1 for all"),
+        ({"start_idx": 2, "end_idx": 2}, "end_idx: expected more than start_idx 2, got 2"),
+        ({"start_idx": 99}, "start_idx: expected less than"),
+        ({"end_frame": -1}, "end_frame: expected a whole number, 1 or more, or null"),
         ({"stride": 0}, "stride: expected a whole number, 1 or more, got 0"),
         ({"height": 175}, "height: expected metres between 0.5 and 2.5"),
         ({"preview": "maybe"}, "preview: expected true or false, got 'maybe'"),
@@ -96,7 +99,7 @@ def test_a_missing_key_is_named(settings):
 
 
 def test_text_of_the_command_line_has_its_type(settings):
-    settings.update(preview="false", end_idx="null", height=["1.75", "1.6"], top_k="3")
+    settings.update(preview="false", end_frame="null", height=["1.75", "1.6"], top_k="3")
     settings["options"] = {"ingest": {"fps": "12.5"}}
     run = plan(settings, ROOT)
     clip = run.clips["walk"]
@@ -162,13 +165,21 @@ def test_rows_come_before_the_defaults(settings, tmp_path):
         "Sänger 1_cam01|my clips/ä b.mp4|3|9|2|1.75,1.6|2|cpu|dancer\r\n"
         "plain|p.mp4||||||||\r\n"
     )
-    settings.update(videos=table(tmp_path, text), start_idx=5, multihuman=False, height=1.8)
+    settings.update(videos=table(tmp_path, text), start_frame=5, multihuman=False, height=1.8)
     clips = plan(settings, ROOT).clips
     first, second = clips["Sänger 1_cam01"], clips["plain"]
     assert (first.start, first.end, first.stride, first.people) == (3, 9, 2, 2)
     assert (first.path, first.heights, first.text) == ("my clips/ä b.mp4", (1.75, 1.6), "dancer")
     assert (second.start, second.end, second.stride, second.people) == (5, None, 1, 1)
     assert (second.heights, second.text) == ((1.8,), "person")
+
+
+def test_a_part_of_the_list_is_chosen(settings, tmp_path):
+    text = "video|path\n" + "".join(f"{name}|x.mp4\n" for name in ("a1", "b1", "a2", "a3"))
+    settings.update(videos=table(tmp_path, text), pattern="A", start_idx=1)
+    assert list(plan(settings, ROOT).clips) == ["a2", "a3"]
+    settings.update(start_idx=0, end_idx=2)
+    assert list(plan(settings, ROOT).clips) == ["a1", "a2"]
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_the_command_line_chooses(tmp_path):
     run = snakemake(
         tmp_path,
         *("-n", "-p", "--config", f"videos={ROOT / 'resources/demo'}", "pattern=TWO"),
-        *("start_idx=5", "end_idx=40", "height=1.8", "preview=false", "route=cpu"),
+        *("start_frame=5", "end_frame=40", "height=1.8", "preview=false", "route=cpu"),
     )
     assert run.returncode == 0, run.stderr
     text = run.stdout + run.stderr

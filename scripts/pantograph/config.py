@@ -294,7 +294,10 @@ def _option_words(name, value, words, where):
 
 
 def read_clips(settings, chosen, routes, root):
-    """The videos of the run: ({name: Clip}, tuple of Refused), filtered by `pattern`."""
+    """The videos of the run: ({name: Clip}, tuple of Refused).
+
+    Of the rows whose name contains `pattern`, those from `start_idx` up to `end_idx` are taken.
+    """
     source = Path(settings["videos"]).expanduser()
     if source.is_dir():
         rows = _folder_rows(source)
@@ -308,11 +311,22 @@ def read_clips(settings, chosen, routes, root):
             f"but {str(source)!r} does not exist"
         )
     pattern = str(settings["pattern"]).casefold()
+    named = [(where, row) for where, row in rows if pattern in row.get("video", "").casefold()]
+    if rows and not named:
+        raise ConfigError(
+            f"config: pattern: {settings['pattern']!r} is in none of the {len(rows)} names of "
+            f"{source}"
+        )
+    first, last = settings["start_idx"], settings["end_idx"]
+    if 0 <= last <= first:
+        raise ConfigError(f"config: end_idx: expected more than start_idx {first}, got {last}")
+    if named and first >= len(named):
+        raise ConfigError(
+            f"config: start_idx: expected less than {len(named)}, the number of videos, got {first}"
+        )
     clips, refused, places = {}, [], {}
-    for where, row in rows:
+    for where, row in named[first : None if last < 0 else last]:
         name = row.get("video", "")
-        if pattern not in name.casefold():
-            continue
         try:
             clip = _clip(row, settings, chosen, routes, root)
             if name in clips:
@@ -321,11 +335,6 @@ def read_clips(settings, chosen, routes, root):
             places[name] = where
         except ConfigError as error:
             refused.append(Refused(name or "no name", where, str(error)))
-    if rows and not clips and not refused:
-        raise ConfigError(
-            f"config: pattern: {settings['pattern']!r} is in none of the {len(rows)} names of "
-            f"{source}"
-        )
     return clips, tuple(refused)
 
 
@@ -385,8 +394,8 @@ def _clip(row, settings, chosen, routes, root):
     for route in names:
         if route not in routes:
             raise ConfigError(f"route: {unknown('route', route, routes)}")
-    start = values.get("start", settings["start_idx"])
-    end = values.get("end", settings["end_idx"])
+    start = values.get("start", settings["start_frame"])
+    end = values.get("end", settings["end_frame"])
     if end is not None and end <= start:
         relation = "before" if end < start else "not after"
         raise ConfigError(f"end {end} is {relation} start {start}")
