@@ -323,6 +323,13 @@ def test_uneven_ground_keeps_its_own_height():
     np.testing.assert_allclose(floor[:, 1], -0.4)
 
 
+def test_a_foot_below_the_collision_floor_is_put_on_it():
+    floor = np.array([[0.0, 0.0, -0.1, 2.0, 2.0, 0.2, 0.0]])
+    places = np.array([[[0.0, 0.0], [5.0, 0.0]]])
+    raised = retarget.above_ground(places, np.array([[-0.15, -0.15]]), floor)
+    np.testing.assert_allclose(raised, [[0.0, -0.15]], atol=1e-9)
+
+
 def test_a_lifted_foot_passes_over_a_box():
     held = np.zeros((3, 1), bool)
     heights = np.array([[0.02], [0.2], [0.2]])

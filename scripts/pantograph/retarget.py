@@ -258,6 +258,7 @@ def make_target(robot, stretch, order, boxes, scale, fps):
     )
     lift = ankle_height(human[:, ankles, 2], held)
     heights = human[:, ankles, 2] - lift
+    heights = above_ground(human[:, ankles, :2], heights, boxes)
     support = support_heights(human[:, ankles], heights, held, boxes)
     reach = np.array(
         [
@@ -350,6 +351,20 @@ def support_heights(ankles, heights, held, boxes):
             nearest = min(levels, key=lambda level: abs(level - own))
             support[a:b, f] = nearest if abs(nearest - own) < SNAP else own
     return support
+
+
+def above_ground(places, heights, boxes):
+    """Heights of soles (n, F) raised to the lowest top under their places (n, F, 2), if any.
+
+    A foot seen inside the collision mesh (below a floor that slopes in truth, say) is put on it:
+    no simulator lets it be anywhere else.
+    """
+    out = np.array(heights, float)
+    for index in np.ndindex(out.shape):
+        tops = tops_under(places[index], boxes, margin=0.0)
+        if tops:
+            out[index] = max(out[index], min(tops))
+    return out
 
 
 def tops_under(place, boxes, margin=0.05):
