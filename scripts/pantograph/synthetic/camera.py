@@ -53,6 +53,34 @@ def handheld(times, eyes, targets, seed, sway=0.012, shake=0.006):
     return poses
 
 
+CAMERA_MODELS = {"static": "static", "handheld": "rotation", "pan": "rotation", "travel": "sfm"}
+"""Kind of camera path -> what `contracts.Scene` calls it."""
+
+
+def path(kind, times, eye, target, seed=0, travel=1.2, sweep=0.6):
+    """A camera at `eye` (3,) that looks at `target` (3,), of a kind in `CAMERA_MODELS`.
+
+    static: on a tripod. handheld: the hand trembles and turns, and stays. pan: on a tripod, the
+    aim moves `sweep` m to the right at the target's distance. travel: hand-held, carried `travel`
+    m to the right along a shallow arc. Each has the given view halfway.
+    """
+    eye, target = np.asarray(eye, float), np.asarray(target, float)
+    view = look_at(eye, target)
+    right, ahead = view[:3, 0], view[:3, 2] * (1, 1, 0)
+    if kind == "static":
+        return static(times, eye, target)
+    if kind == "pan":
+        return pan(times, eye, [target - sweep / 2 * right, target + sweep / 2 * right])
+    if kind == "handheld":
+        return handheld(times, [eye, eye], [target, target], seed, sway=0.008, shake=0.012)
+    if kind == "travel":
+        share = np.linspace(-0.5, 0.5, 9)[:, None]
+        eyes = eye + travel * share * right + 0.4 * travel * (0.25 - share**2) * ahead
+        targets = target + 0.25 * travel * share * right
+        return handheld(times, eyes, targets, seed)
+    raise ValueError(f"camera {kind!r}: expected one of {', '.join(CAMERA_MODELS)}")
+
+
 def _wander(rng, times, waves=6):
     # three sums of slow sines with an rms of 1
     frequency = rng.uniform(0.3, 2.5, (waves, 3))

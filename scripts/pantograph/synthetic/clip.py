@@ -20,6 +20,8 @@ from .render import Figure, Renderer
 from .scenario import Scenario
 
 METHOD = "synthetic"
+PRODUCTS = ("people", "keypoints", "body", "contacts", "scene", "gravity", "mesh")
+"""The files of a truth, in the order of writing."""
 
 
 @dataclass
@@ -88,6 +90,12 @@ def write(scenario, folder, crf=22):
         product.source_sha256 = contracts.sha256(path)
         product.write(folder / f"{scenario.name}.truth" / f"{name}.h5")
     return path
+
+
+def finished(path):
+    """Whether a clip at `path` and all of its truth have been written."""
+    folder = Path(path).with_suffix(".truth")
+    return Path(path).is_file() and all((folder / f"{name}.h5").is_file() for name in PRODUCTS)
 
 
 def _encode(path, scenario, frames, crf):

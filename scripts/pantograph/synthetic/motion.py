@@ -214,7 +214,8 @@ class Walk:
     from one foot to the other; phase: part of a step already made at t = 0; swing: part of the
     stride that a foot spends in the air; toe_off and heel_strike: pitch of the foot, rad;
     clearance and set_back: how high a foot passes and how far it stands behind the middle, m;
-    arm_swing in rad.
+    arm_swing in rad; crouch: how much lower than upright the pelvis travels, m; bow: how far the
+    trunk leans to the front, rad.
     """
 
     start: tuple
@@ -228,6 +229,8 @@ class Walk:
     clearance: float = 0.022
     set_back: float = 0.05
     arm_swing: float = 0.38
+    crouch: float = 0.0
+    bow: float = 0.0
 
 
 def walk(model, betas, times, gait):
@@ -247,19 +250,21 @@ def walk(model, betas, times, gait):
     facing = _at(times, fine, heading)
     side = np.stack([-np.sin(facing), np.cos(facing)], -1)
     xy = _at(times, fine, path) + 0.018 * np.cos(cycle)[:, None] * side
-    lean = 0.04 * slow
+    lean = 0.04 * slow + 0.55 * gait.bow
     twist, roll = 0.08 * slow * np.sin(cycle), 0.045 * np.cos(cycle)
     pelvis = upright(facing + twist) @ turn("x", lean) @ turn("z", roll)
-    top = np.full(len(times), -skeleton.sole - 0.012)
+    top = np.full(len(times), -skeleton.sole - 0.012 - gait.crouch)
     z = pelvis_height(skeleton, xy, pelvis, feet, top, rate)
 
     upper = arms(
-        [0.04 + sign * gait.arm_swing * slow * np.sin(cycle) for sign in (1, -1)],
+        [0.04 + gait.bow + sign * gait.arm_swing * slow * np.sin(cycle) for sign in (1, -1)],
         [0.30 + 0.18 * slow * (1 + sign * np.sin(cycle)) for sign in (1, -1)],
         spread=0.04,
     )
     for name in ("spine1", "spine2", "spine3"):
         upper[name] = turn("y", -0.75 * twist) @ turn("z", -0.33 * roll)
+        if gait.bow:
+            upper[name] = upper[name] @ turn("x", np.full(len(times), 0.15 * gait.bow))
     upper["neck"] = turn("y", 0.6 * twist) @ turn("x", -0.5 * lean)
     upper["head"] = turn("y", 0.6 * twist) @ turn("x", -0.3 * lean)
     return assemble(skeleton, np.column_stack([xy, z]), pelvis, feet, upper)
