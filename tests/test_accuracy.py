@@ -55,6 +55,107 @@ def test_path_error_keeps_the_scale():
     assert accuracy.path_error_mm(1.1 * turned, line) == pytest.approx(1e3 * 0.4 * 10.5 / 41)
 
 
+def test_acceleration_error_is_that_of_joints_about_the_hips():
+    fps, time = 30.0, np.arange(20)[:, None, None] / 30
+    truth, valid = np.tile(joints(1), (20, 1, 1)), np.ones(20, bool)
+    together = truth + 4 * time**2
+    assert accuracy.acceleration_error_m_s2(together, truth, valid, fps) == pytest.approx(
+        0, abs=1e-9
+    )
+    moved = truth.copy()
+    moved[:, SMPL_JOINTS.index("head")] += (4 * time**2)[:, 0] * [1, 0, 0]
+    # one joint of 24 accelerates by 8 m/s^2
+    error = accuracy.acceleration_error_m_s2(moved, truth, valid, fps)
+    assert error == pytest.approx(8 / 24)
+
+
+def test_world_errors_ignore_a_similarity_and_see_drift():
+    truth = joints(1) + np.linspace([0, 0, 0], [0, 2.49, 0], 250)[:, None]
+    moved = 0.7 * truth @ ROTATION.T + 4
+    assert accuracy.w_mpjpe_mm(moved, truth) == pytest.approx(0, abs=1e-9)
+    assert accuracy.wa_mpjpe_mm(moved, truth) == pytest.approx(0, abs=1e-9)
+    # from the third frame of each chunk of 100 on, all joints are off by 0.1 m
+    stepped = truth.copy()
+    stepped[np.arange(250) % 100 >= 2] += [0.1, 0, 0]
+    expected = 100 * (98 + 98 + 48) / 250
+    assert accuracy.w_mpjpe_mm(stepped, truth) == pytest.approx(expected)
+    assert accuracy.wa_mpjpe_mm(stepped, truth) < 0.1 * expected
+
+
+def test_rte_is_over_the_length_of_the_true_path():
+    line = np.linspace([0, 0, 0], [4, 0, 0], 41)
+    assert accuracy.rte_percent(1.1 * line @ ROTATION.T, line) == pytest.approx(10 * 10.5 / 41)
+    assert np.isnan(accuracy.rte_percent(line, np.zeros((41, 3))))
+
+
+def test_ate_is_a_root_mean_square_after_the_fit():
+    square = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
+    grown = 1.2 * square @ ROTATION.T + 3
+    assert accuracy.ate_mm(grown, square, scale=True) == pytest.approx(0, abs=1e-9)
+    # corners lie sqrt(0.5) m from the middle and end a fifth of that too far out
+    assert accuracy.ate_mm(grown, square, scale=False) == pytest.approx(200 * np.sqrt(0.5))
+    assert accuracy.ate_mm(np.zeros((4, 3)), square, True) == pytest.approx(1e3 * np.sqrt(0.5))
+
+
+def test_rotation_error_ignores_one_turn_of_the_world():
+    angles = np.array([-3.0, 3.0, -3.0, 3.0])
+    wobble = Rotation.from_euler("y", angles[:, None], degrees=True).as_matrix()
+    truth = Rotation.from_euler("z", np.arange(4)[:, None] * 10, degrees=True).as_matrix()
+    assert accuracy.rotation_error_deg(ROTATION @ truth, truth) == pytest.approx(0, abs=1e-6)
+    assert accuracy.rotation_error_deg(ROTATION @ wobble @ truth, truth) == pytest.approx(3)
+
+
+def test_focal_error_has_the_sign_of_too_long():
+    intrinsics = np.tile(np.diag([500.0, 500, 1]), (3, 1, 1))
+    assert accuracy.focal_error_percent(1.04 * intrinsics, intrinsics) == pytest.approx(4)
+
+
+def test_floor_height_counts_planted_feet_only():
+    truth = np.full((3, 2), 0.08)
+    heights = truth + [0.02, 0.5]
+    contact = np.tile([True, False], (3, 1))
+    assert accuracy.floor_height_error_mm(heights, truth, contact) == pytest.approx(20)
+
+
+def test_mask_iou():
+    a, b = np.zeros((2, 4, 4), bool), np.zeros((2, 4, 4), bool)
+    a[0, :2], b[0, 1:3] = True, True
+    iou = accuracy.mask_iou(a, b)
+    assert iou[0] == pytest.approx(1 / 3) and np.isnan(iou[1])
+
+
+def test_an_exchange_of_two_people_is_one_switch_of_each():
+    straight, crossed = np.eye(2) * 0.9, np.eye(2)[::-1] * 0.9
+    iou = np.stack([straight, straight, np.full((2, 2), np.nan), crossed, 0.4 * straight, crossed])
+    found = accuracy.identities(iou)
+    assert found.tolist() == [[0, 1], [0, 1], [-1, -1], [1, 0], [-1, -1], [1, 0]]
+    assert [accuracy.id_switches(found[:, k]) for k in range(2)] == [1, 1]
+
+
+def test_pck_is_relative_to_the_person():
+    truth = np.zeros((2, 2, 2))
+    xy = truth + [[[4.0, 0], [6.0, 0]]]
+    assert accuracy.pck_percent(xy, truth, [100, 200], np.ones((2, 2))) == pytest.approx(75)
+    assert accuracy.pck_percent(xy, truth, [100, 200], [[1, 1], [0, 0]]) == pytest.approx(50)
+
+
+def test_chamfer_of_two_planes_is_their_distance():
+    grid = np.stack(np.meshgrid(np.arange(50), np.arange(50)), -1).reshape(-1, 2) * 0.02 + 0.01
+    plane = np.concatenate([grid, np.zeros((len(grid), 1))], -1)
+    assert accuracy.chamfer_mm(plane, plane) == pytest.approx(0, abs=1e-9)
+    assert accuracy.chamfer_mm(plane + [0, 0, 0.005], plane) == pytest.approx(5)
+    # a hole counts in one direction only, and so half
+    half = plane[grid[:, 0] < 0.5]
+    beyond = (grid[:, 0].max() - 0.49) / 2 / 2
+    assert accuracy.chamfer_mm(half, plane) == pytest.approx(1e3 * beyond / 2, rel=0.05)
+    assert np.isnan(accuracy.chamfer_mm(plane[:0], plane))
+
+
+def test_direction_error_ignores_length():
+    turned = 3 * np.eye(3) @ Rotation.from_euler("x", 20, degrees=True).as_matrix().T
+    assert accuracy.direction_error_deg(turned[1:], np.eye(3)[1:]) == pytest.approx(20)
+
+
 def test_scale_error_has_the_sign_of_too_large():
     truth = joints()
     assert accuracy.scale_error_percent(1.1 * truth @ ROTATION.T, truth) == pytest.approx(10)

@@ -1,9 +1,9 @@
 """Errors of a reconstruction against the truth, and signs of trouble that need no truth.
 
 Pure numpy. Positions are in metres with shape (T, J, 3) for joints and (T, 3) for paths, results
-in the unit that the name ends with. The definitions of MPJPE, PA-MPJPE, RTE and jitter are those
-of the evaluation code of WHAM and GVHMR (`hmr4d/utils/eval/eval_utils.py`); means over an empty
-set are NaN.
+in the unit that the name ends with. The definitions of MPJPE, PA-MPJPE, acceleration error, W- and
+WA-MPJPE, RTE and jitter are those of the evaluation code of WHAM and GVHMR
+(`hmr4d/utils/eval/eval_utils.py`); means over an empty set are NaN.
 """
 
 from __future__ import annotations
@@ -72,6 +72,141 @@ def path_error_mm(path, truth):
     """Mean distance of two paths after one rigid fit (no scale) of the whole path, mm. (T, 3)."""
     aligned = apply_alignment(align(path, truth, scale=False), path)
     return 1e3 * _mean(np.linalg.norm(aligned - truth, axis=-1))
+
+
+def acceleration_error_m_s2(joints, truth, valid, fps, root=_HIPS):
+    """Mean size of the difference of second differences times fps^2, m/s^2 ("accel").
+
+    joints, truth: (T, J, 3) in the same axes, put together at the mean of the `root` joints first,
+    as for MPJPE; valid: bool (T,), a frame counts with both its neighbours.
+    """
+    joints, truth = np.asarray(joints, float), np.asarray(truth, float)
+    a = joints - joints[:, list(root)].mean(1, keepdims=True)
+    b = truth - truth[:, list(root)].mean(1, keepdims=True)
+    return _mean(accelerations(a - b, valid, fps))
+
+
+def w_mpjpe_mm(joints, truth, chunk=100):
+    """Mean distance of joints, mm, in chunks of `chunk` frames, each fitted by its first two.
+
+    joints, truth: (T, J, 3). One similarity, scale included, fits the joints of the first two
+    frames of a chunk ("W-MPJPE"): drift shows, a wrong scale does not.
+    """
+    return _chunk_error_mm(joints, truth, chunk, 2)
+
+
+def wa_mpjpe_mm(joints, truth, chunk=100):
+    """As `w_mpjpe_mm`, with the similarity fitted to all frames of each chunk ("WA-MPJPE")."""
+    return _chunk_error_mm(joints, truth, chunk, None)
+
+
+def rte_percent(path, truth):
+    """`path_error_mm` over the length of the true path, percent ("RTE"). (T, 3) both."""
+    length = np.linalg.norm(np.diff(np.asarray(truth, float), axis=0), axis=-1).sum()
+    return 0.1 * path_error_mm(path, truth) / length if length > 0 else float("nan")
+
+
+def ate_mm(centres, truth, scale):
+    """Root mean square distance of camera centres after one fit of the whole path, mm ("ATE").
+
+    centres, truth: (T, 3); the fit is a similarity if `scale`, else rigid. Sturm et al., "A
+    benchmark for the evaluation of RGB-D SLAM systems", IROS 2012.
+    """
+    aligned = apply_alignment(align(centres, truth, scale), centres)
+    return 1e3 * float(np.sqrt(_mean(((aligned - truth) ** 2).sum(-1))))
+
+
+def rotation_error_deg(rotations, truth):
+    """Mean angle between rotations (T, 3, 3) after one turn of the world, degrees.
+
+    The turn is the chordal mean of truth R^T. Hartley et al., "Rotation averaging", IJCV 2013.
+    """
+    rotations, truth = np.asarray(rotations, float), np.asarray(truth, float)
+    u, _, vt = np.linalg.svd(np.einsum("tij,tkj->ik", truth, rotations))
+    turn = (u * [1.0, 1.0, np.linalg.det(u @ vt)]) @ vt
+    left = np.einsum("ij,tjk,tlk->til", turn, rotations, truth)
+    # the angle by its half's sine: exact near zero, where the trace is flat
+    sine = np.linalg.norm(left - np.eye(3), axis=(1, 2)) / np.sqrt(8)
+    return float(np.degrees(_mean(2 * np.arcsin(np.minimum(sine, 1)))))
+
+
+def focal_error_percent(intrinsics, truth):
+    """Median over frames of focal length over true focal length, less one, percent. (T, 3, 3)."""
+    ratio = np.asarray(intrinsics, float)[:, 0, 0] / np.asarray(truth, float)[:, 0, 0]
+    return float(100 * (np.median(ratio) - 1))
+
+
+def floor_height_error_mm(heights, truth, contact):
+    """Mean of feet's heights over the floor less the true ones where they truly touch, mm.
+
+    heights, truth: (T, C) of ankles in worlds whose floor is z = 0, m; contact: bool (T, C).
+    Positive where the floor was found too low.
+    """
+    difference = np.asarray(heights, float) - np.asarray(truth, float)
+    return 1e3 * _mean(difference[np.asarray(contact, bool)])
+
+
+def mask_iou(masks, truth):
+    """Intersection over union of bool masks (..., H, W), shape (...); NaN where both are empty."""
+    masks, truth = np.asarray(masks, bool), np.asarray(truth, bool)
+    common = np.count_nonzero(masks & truth, axis=(-2, -1))
+    either = np.count_nonzero(masks | truth, axis=(-2, -1))
+    return np.divide(common, either, out=np.full(common.shape, np.nan), where=either > 0)
+
+
+def identities(iou, minimum=0.5):
+    """Who stands for each true person in each frame: index (T, K), -1 for nobody.
+
+    iou: (T, I, K), NaN where a mask is missing. Pairs of a frame maximise the summed overlap; one
+    below `minimum` is no match. Bernardin and Stiefelhagen, "Evaluating multiple object tracking
+    performance: the CLEAR MOT metrics", 2008.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    iou = np.nan_to_num(np.asarray(iou, float))
+    found = np.full((iou.shape[0], iou.shape[2]), -1)
+    for t, overlap in enumerate(iou):
+        rows, columns = linear_sum_assignment(-overlap)
+        good = overlap[rows, columns] >= minimum
+        found[t, columns[good]] = rows[good]
+    return found
+
+
+def id_switches(found):
+    """Changes of who stands for a true person, frames with nobody skipped. found: (T,) indices."""
+    found = np.asarray(found)
+    return int(np.count_nonzero(np.diff(found[found >= 0])))
+
+
+def pck_percent(xy, truth, sizes, weights, part=0.05):
+    """Keypoints nearer to the truth than `part` of the person's size, percent ("PCK").
+
+    xy, truth: (T, J, 2) px; sizes: (T,) px; weights: (T, J), positive where a keypoint counts.
+    Yang and Ramanan, "Articulated human detection with flexible mixtures of parts", PAMI 2013.
+    """
+    distance = np.linalg.norm(np.asarray(xy, float) - np.asarray(truth, float), axis=-1)
+    near = distance < part * np.asarray(sizes, float)[:, None]
+    return 100 * _mean(near[np.asarray(weights) > 0])
+
+
+def chamfer_mm(points, truth, voxel=0.02):
+    """Mean of the two mean nearest distances between point clouds, mm. (N, 3), (M, 3) m.
+
+    Both are thinned to one point, the mean, per cell of `voxel` m, as VideoMimic does (Allshire et
+    al. 2025, `sloper4d_eval_script/cd_eval.py`). NaN where one is empty.
+    """
+    from scipy.spatial import cKDTree
+
+    if not len(points) or not len(truth):
+        return float("nan")
+    a, b = _thin(points, voxel), _thin(truth, voxel)
+    there, back = cKDTree(b).query(a)[0], cKDTree(a).query(b)[0]
+    return 1e3 * (_mean(there) + _mean(back)) / 2
+
+
+def direction_error_deg(vectors, truth):
+    """Mean angle between vectors (..., 3), degrees."""
+    return float(np.degrees(_mean(_angle(np.asarray(vectors, float), np.asarray(truth, float)))))
 
 
 def scale_error_percent(joints, truth):
@@ -220,6 +355,24 @@ def _mean(values):
 def _angle(a, b):
     cross = np.linalg.norm(np.cross(a, b), axis=-1)
     return np.arctan2(cross, (a * b).sum(-1))
+
+
+def _chunk_error_mm(joints, truth, chunk, fitted):
+    joints, truth = np.asarray(joints, float), np.asarray(truth, float)
+    errors = []
+    for start in range(0, len(joints), chunk):
+        a, b = joints[start : start + chunk], truth[start : start + chunk]
+        alignment = align(a[:fitted].reshape(-1, 3), b[:fitted].reshape(-1, 3))
+        errors.append(np.linalg.norm(apply_alignment(alignment, a) - b, axis=-1))
+    return 1e3 * _mean(np.concatenate(errors)) if errors else float("nan")
+
+
+def _thin(points, voxel):
+    points = np.asarray(points, float)
+    cells = np.floor(points / voxel).astype(int)
+    _, owner, count = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
+    sums = [np.bincount(owner.ravel(), points[:, k], len(count)) for k in range(3)]
+    return np.stack(sums, -1) / count[:, None]
 
 
 def _difference(path, valid, order):

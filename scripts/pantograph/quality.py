@@ -28,11 +28,12 @@ from .contracts import (
 from .conventions import SMPL_JOINTS
 from .errors import ContractError, PantographError
 
-_LIMBS = [
+LIMBS = [
     f"{side}_{part}"
     for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
     for side in ("left", "right")
 ]
+"""Joints that 2D errors are measured on: those that detectors and the skeleton both name."""
 _BONES = [("left_shoulder", "right_shoulder"), ("left_hip", "right_hip")] + [
     (f"{side}_{a}", f"{side}_{b}")
     for side in ("left", "right")
@@ -385,7 +386,7 @@ def _person(clip, pid, metrics, robot, truth, true_id):
     values = {
         **_image_values(clip, pid),
         **_human_values(clip, pid),
-        **_robot_values(clip, pid, robot),
+        **robot_values(clip, pid, robot),
     }
     judged = {metric.name: _judge(metric, values.get(metric.name, np.nan)) for metric in metrics}
     reasons = [
@@ -445,7 +446,7 @@ def _image_values(clip, pid):
     person = clip.gravity.people.get(pid)
     if person is None:
         return values
-    shared = [name for name in _LIMBS if name in names]
+    shared = [name for name in LIMBS if name in names]
     index = [names.index(name) for name in shared]
     joints = person.joints[:, [SMPL_JOINTS.index(name) for name in shared]]
     pixels, depth = accuracy.project(joints, clip.gravity.intrinsics, clip.gravity.cam2world)
@@ -484,7 +485,8 @@ def _human_values(clip, pid):
     return values
 
 
-def _robot_values(clip, pid, robot):
+def robot_values(clip, pid, robot):
+    """The metrics of one person's robot motion, by name. clip: `Clip`; robot: robot.Robot."""
     motion, person = clip.motion, clip.motion.people[pid]
     fps, valid = motion.fps, np.asarray(person.valid, bool)
     steps = valid[1:] & valid[:-1]
@@ -544,7 +546,7 @@ def _keypoint_error(clip, pid, truth, true_id):
         return float("nan")
     frames = np.asarray(clip.video.source_frames)
     names, true_names = clip.keypoints.keypoint_names, truth.keypoints.keypoint_names
-    shared = [name for name in _LIMBS if name in names and name in true_names]
+    shared = [name for name in LIMBS if name in names and name in true_names]
     index, there = [names.index(n) for n in shared], [true_names.index(n) for n in shared]
     weights = (true.score[frames][:, there] > 0) & (person.visible & true.visible[frames])[:, None]
     return accuracy.keypoint_error_px(person.xy[:, index], true.xy[frames][:, there], weights)
