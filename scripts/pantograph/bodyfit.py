@@ -291,6 +291,9 @@ SIGMA_3D = np.array([0.035, 0.035, 0.06], np.float32)
 """Noise of a 3D landmark along the camera's axes, m."""
 SIGMA_2D = 0.011
 """Noise of a 2D landmark over the person's height in the picture."""
+SHAPE_PRIOR = np.array([0.1, 0.3] + [0.6] * 8)
+"""1 / sigma of the shape coefficients, for each root of a frame: errors of landmarks repeat from
+frame to frame, so that long clips know proportions no better than short ones."""
 MIN_LANDMARKS = 6
 """A frame counts as seen with at least this many landmarks of a score over 0.3."""
 LONGEST_BRIDGE = 0.5
@@ -434,7 +437,7 @@ def fit(model, person, names, intrinsics, fps, stature=None, iterations=40):
     }
     data = jax.tree.map(lambda leaf: leaf.astype(np.float32), pad(data, length))
     data["shape"] = {
-        "weight": leading[:, None] * np.float32(3.0),
+        "weight": leading[:, None] * (SHAPE_PRIOR * np.sqrt(count)).astype(np.float32),
         "stature": np.full(length, stature or 0.0, np.float32),
         "stature_weight": leading * np.float32(1000.0 if stature else 0.0),
     }
