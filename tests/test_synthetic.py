@@ -1,5 +1,6 @@
 """Rendered clips: motions, pictures and truth."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 
 from pantograph import body, contracts
 from pantograph.conventions import SMPL_JOINTS
-from pantograph.synthetic import camera, clip, motion, render, scenery
+from pantograph.errors import PantographError
+from pantograph.synthetic import camera, clip, motion, recorded, render, scenery, steps
 from pantograph.synthetic.outfit import Outfit
-from pantograph.synthetic.scenario import DEMO_CLIPS, SCENARIOS, Actor, Scenario
+from pantograph.synthetic.scenario import DEMO_CLIPS, SCENARIOS, Actor, Scenario, vary
 
 DEMO = Path(__file__).resolve().parents[1] / "resources" / "demo"
 TIMES = np.arange(90) / 30
@@ -104,6 +106,186 @@ def test_leg_lengths_survive_the_inverse_kinematics(performed, model):
             length = np.linalg.norm(joints[:, b] - joints[:, a], axis=1)
             np.testing.assert_allclose(length, np.linalg.norm(rest[b] - rest[a]), atol=1e-9)
         np.testing.assert_allclose(np.linalg.det(move.body_pose), 1, atol=1e-9)
+
+
+# -- the scenarios
+
+VARIATIONS = [(name, {}) for name in SCENARIOS] + [
+    (name, {"stature": stature, "fps": 24})
+    for name in ("climb_steps", "squat", "crawl", "walk_straight")
+    for stature in (1.5, 1.95)
+]
+
+
+@functools.cache
+def stage(name, **changes):
+    return clip.stage(vary(SCENARIOS[name](), **changes))
+
+
+def check_laws(staged, every=5):
+    """Feet stay where they stand, on something; no part of a body is inside a solid."""
+    boxes, model = staged.scenario.room.boxes, staged.model
+    for move, joints in zip(staged.motions, staged.joints, strict=True):
+        for side, foot in enumerate(FEET):
+            edges = np.flatnonzero(np.diff(np.r_[0, move.contact[:, side], 0]))
+            assert len(edges) >= 2
+            for first, last in zip(edges[::2], edges[1::2], strict=True):
+                assert np.ptp(joints[first:last, foot], axis=0).max() < 1e-3
+        some = slice(None, None, every)
+        pose = (move.global_orient[some], move.body_pose[some], move.transl[some])
+        surface = body.vertices(model, move.betas, *pose)
+        assert surface[..., 2].min() > -0.006
+        for box in boxes:
+            c, s = np.cos(box.yaw), np.sin(box.yaw)
+            local = (surface[..., :2] - box.place) @ np.array([[c, -s], [s, c]])
+            inside = (np.asarray(box.size[:2]) / 2 - np.abs(local)).min(-1)
+            # the seat presses into the flesh
+            soft = 0.045 if box.name == "seat" else 0.008
+            assert np.minimum(inside, box.size[2] - surface[..., 2]).max() < soft
+        for side, foot in enumerate(FEET):
+            own = surface[:, model.weights[:, foot] > 0.5]
+            gap = own[..., 2] - steps.support_height(boxes, own[..., :2])
+            assert np.abs(gap.min(1)[move.contact[some, side]]).max() < 0.006
+        speed = np.linalg.norm(np.diff(joints, axis=0), axis=-1) * staged.scenario.fps
+        assert speed.max() < 7
+
+
+@pytest.mark.parametrize(("name", "changes"), VARIATIONS)
+def test_scenarios_obey_the_laws_of_contact(name, changes):
+    check_laws(stage(name, **changes))
+
+
+@pytest.mark.parametrize("name", sorted(set(SCENARIOS) - set(DEMO_CLIPS)))
+def test_truth_of_scenarios_is_consistent(name, tmp_path):
+    staged = stage(name)
+    made = staged.scenario
+    person = np.full((len(staged.cam2world), made.height, made.width), -1, np.int8)
+    for k, joints in enumerate(staged.joints):
+        xy, _ = clip.project(joints, staged.cam2world, made.intrinsics)
+        corners = np.stack([xy.min(1), xy.max(1)], 1).astype(int)
+        for picture, ((x0, y0), (x1, y1)) in zip(person, np.maximum(corners, 0), strict=True):
+            picture[y0 : y1 + 1, x0 : x1 + 1] = k
+    for product, value in clip.truth(staged, person).items():
+        value.write(tmp_path / f"{product}.h5")
+    check_truth(tmp_path, len(person))
+    mesh = contracts.Mesh.read(tmp_path / "mesh.h5")
+    assert len(mesh.boxes) == 1 + len(made.room.boxes)
+    seen = contracts.People.read(tmp_path / "people.h5").people[1].visible
+    assert seen[0] and seen[-1]
+    assert seen.all() == (name != "leave_and_enter")
+
+
+def test_scenarios_do_what_their_names_say():
+    def pelvis(name):
+        return stage(name).joints[0][:, 0]
+
+    heading = stage("walk_turn_360").motions[0].global_orient[:, :2, 2]
+    turned = np.unwrap(np.arctan2(heading[:, 1], heading[:, 0]))
+    assert abs(turned[-1] - turned[0] - 2 * np.pi) < 0.6
+    assert np.ptp(pelvis("walk_straight")[:, 0]) > 2.5
+    height = pelvis("squat")[:, 2]
+    assert height.min() < 0.6 * height[0] < 0.6 * height[-1] + 0.02
+    height = pelvis("climb_steps")[:, 2]
+    assert height[-1] - height[0] == pytest.approx(0.34, abs=0.03)
+    up = stage("arms_overhead").joints[0]
+    wrists = [SMPL_JOINTS.index(f"{side}_wrist") for side in ("left", "right")]
+    assert (up[len(up) // 2, wrists, 2] > up[len(up) // 2, SMPL_JOINTS.index("head"), 2]).all()
+    assert (pelvis("crawl")[:, 2] < 0.6).all()
+
+
+def test_variations_change_what_they_name():
+    plain = SCENARIOS["squat"]()
+    other = vary(plain, kind="pan", stature=1.5, focal=0.9, fps=30)
+    assert other.name == "squat-pan-1.50m-0.90f-30fps"
+    assert plain.name == "squat" and plain.fps == 60
+    assert other.focal == pytest.approx(0.9 * 854) and other.camera_model == "rotation"
+    staged = clip.stage(other)
+    assert body.stature(staged.model, staged.motions[0].betas) == pytest.approx(1.5, abs=1e-4)
+    assert len(staged.cam2world) == round(plain.duration * 30)
+    # people keep their place and size in the picture
+    near, far = (clip.stage(vary(plain, focal=f)) for f in (0.65, 1.1))
+    sizes = [
+        np.ptp(clip.project(s.joints[0], s.cam2world, s.scenario.intrinsics)[0][0, :, 1])
+        for s in (near, far)
+    ]
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.06)
+
+
+@pytest.mark.parametrize("kind", camera.CAMERA_MODELS)
+def test_camera_paths(kind):
+    times = np.arange(60) / 30
+    eye, target = np.array([0.2, -2.5, 1.4]), np.array([0.0, 0.6, 0.9])
+    poses = camera.path(kind, times, eye, target, seed=5)
+    np.testing.assert_allclose(np.linalg.det(poses[:, :3, :3]), 1)
+    way = np.linalg.norm(np.ptp(poses[:, :3, 3], axis=0))
+    turn = np.ptp(np.arctan2(poses[:, 0, 2], poses[:, 1, 2]))
+    lower, upper = {
+        "static": (0, 0),
+        "pan": (0, 0),
+        "handheld": (0.005, 0.15),
+        "travel": (1.0, 1.6),
+    }[kind]
+    assert lower <= way <= upper
+    assert (turn == 0) if kind == "static" else (turn > 0.01)
+
+
+@pytest.mark.parametrize("kind", camera.CAMERA_MODELS)
+def test_a_frame_of_each_camera_is_drawn_alike_twice(kind):
+    base = tiny((48, 80))
+    first, second = (next(clip.pictures(clip.stage(vary(base, kind=kind)))) for _ in range(2))
+    np.testing.assert_array_equal(first.rgb, second.rgb)
+    assert (first.person >= 0).any()
+
+
+def climbing_recording():
+    """Joints of a climb with sliding feet, and its contacts."""
+    staged = stage("climb_steps", stature=1.6, fps=24)
+    joints = staged.joints[0].copy()
+    joints[..., 0] += 0.02 * np.sin(np.arange(len(joints)) / 5)[:, None]
+    return joints, staged.motions[0].contact
+
+
+def test_a_recorded_motion_is_taken_over_with_its_ground(tmp_path):
+    joints, contact = climbing_recording()
+    np.save(tmp_path / "climb.npy", joints)
+    for k in (0, 1):
+        np.save(tmp_path / f"{k}.npy", contact[:, k])
+    told = recorded.recorded_scenario(
+        tmp_path / "climb.npy", [tmp_path / "0.npy", tmp_path / "1.npy"], 24.0
+    )
+    staged = clip.stage(told)
+    check_laws(staged)
+    assert told.name == "climb"
+    assert staged.scenario.actors[0].stature == pytest.approx(1.6, abs=0.05)
+    heights = sorted({round(box.size[2], 2) for box in told.room.boxes})
+    assert heights == [pytest.approx(0.17, abs=0.02), pytest.approx(0.34, abs=0.02)]
+    want = joints - joints[:, :1]
+    got = staged.joints[0] - staged.joints[0][:, :1]
+    # the recording is turned to walk along +x
+    way = joints[-1, 0] - joints[0, 0]
+    yaw = -np.arctan2(way[1], way[0])
+    c, s = np.cos(yaw), np.sin(yaw)
+    want = want @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]).T
+    assert np.linalg.norm(got - want, axis=-1).mean() < 0.05
+
+
+def test_the_shared_recording_is_rendered_over_uneven_ground():
+    folder = Path(__file__).resolve().parents[2] / "shared" / "mocap"
+    if not folder.is_dir():
+        pytest.skip("no folder shared/mocap beside the repository")
+    contacts = [folder / f"{side}_foot_contact.npy" for side in ("left", "right")]
+    staged = clip.stage(recorded.recorded_scenario(folder / "smpl_keypoints.npy", contacts, 30.0))
+    check_laws(staged)
+    assert len(staged.scenario.room.boxes) > 4
+
+
+def test_a_recording_of_another_shape_is_refused(tmp_path):
+    np.save(tmp_path / "short.npy", np.zeros((40, 17, 3)))
+    with pytest.raises(PantographError, match="24 or more"):
+        recorded.recorded_scenario(tmp_path / "short.npy")
+    (tmp_path / "text.npy").write_text("no array")
+    with pytest.raises(PantographError, match="not a readable"):
+        recorded.recorded_scenario(tmp_path / "text.npy")
 
 
 # -- drawing

@@ -47,7 +47,8 @@ class Actor:
 @dataclass
 class Scenario:
     """Everything that a clip is made from. path(times (T,)) -> cam2world (T, 4, 4);
-    camera_model as in `contracts.Scene`; focal in px; duration in s."""
+    camera_model as in `contracts.Scene`; focal in px; duration in s; distance from the camera to
+    the people, m, roughly."""
 
     name: str
     actors: list[Actor]
@@ -60,6 +61,7 @@ class Scenario:
     duration: float
     fps: float = 30.0
     seed: int = 0
+    distance: float = 3.3
 
     @property
     def times(self):
@@ -199,6 +201,7 @@ def _upright(name, actor, boxes, kind, seed, *, duration, eye=(0.3, -2.05, 1.30)
         duration=duration,
         fps=fps,
         seed=seed,
+        distance=float(np.linalg.norm(np.subtract(target, eye))),
     )
 
 
@@ -388,7 +391,7 @@ def vary(base, kind=None, stature=None, focal=None, fps=None):
     if kind is not None or focal is not None:
         poses = base.path(times)
         eye, ahead = poses[:, :3, 3].mean(0), poses[:, :3, 2].mean(0)
-        target = eye + 3.3 * ahead / np.linalg.norm(ahead)
+        target = eye + base.distance * ahead / np.linalg.norm(ahead)
         if focal is not None:
             eye = target + (eye - target) * (focal * long_side / base.focal)
             changed.focal = focal * long_side

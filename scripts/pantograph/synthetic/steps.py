@@ -63,14 +63,14 @@ def raise_over(skeleton, foot, swing, boxes):
         for x in (-half, half)
     ]
     spots = np.stack(spots, 1)
-    need = support_height(boxes, spots[..., :2], CLEARANCE) - spots[..., 2]
-    need = np.where(foot.contact, 0, np.maximum(need.max(1) + CLEARANCE, 0))
     bump = smooth_step(swing / 0.4) * smooth_step((1 - swing) / 0.4)
+    need = support_height(boxes, spots[..., :2], CLEARANCE) - spots[..., 2]
+    need = np.maximum(need.max(1) + CLEARANCE * bump, 0)
     ball = foot.ball.copy()
     edges = np.flatnonzero(np.diff(np.r_[True, foot.contact, True].astype(int)))
     for first, last in zip(edges[::2], edges[1::2], strict=True):
         part = slice(first, last)
-        known = bump[part] > 0.03
+        known = bump[part] > 0.1
         if known.any():
             ball[part, 2] += bump[part] * (need[part][known] / bump[part][known]).max()
     return ball
