@@ -43,7 +43,10 @@ def main(argv=None):
         help="where the route runs (default: results/accuracy)",
     )
     parser.add_argument(
-        "--from-truth", action="store_true", help="run every stage on the truth before it, too"
+        "--from-truth",
+        nargs="*",
+        metavar="STAGE",
+        help="run these stages (default: all) on the truth of those before, too",
     )
     parser.add_argument("--given-height", action="store_true", help="tell the true statures")
     parser.add_argument("--end", type=int, help="use the frames before this one only")
@@ -53,7 +56,7 @@ def main(argv=None):
 
     clips = find_clips(args.clips, args.scenario)
     run = Run(args.route, clips, args.out, args.given_height, args.end, args.jobs, args.again)
-    figures = run.measure(list(run.products)[1:] if args.from_truth else [])
+    figures = run.measure(run.alone(args.from_truth))
     shown = table(figures)
     print(text(shown))
     if args.json:
@@ -92,6 +95,16 @@ class Run:
         self.files = {name: f"{name}.h5" for name in PRODUCT.values()}
         self.files.update(mesh="mesh.h5", motion="motion_g1.h5")
         self.products = {stage: PRODUCT[stage] for stage in STAGES}
+
+    def alone(self, asked):
+        """The stages to run on truth: None for none, an empty list for all that read products."""
+        possible = list(self.products)[1:]
+        for stage in asked or ():
+            if stage not in possible:
+                raise errors.PantographError(
+                    f"--from-truth: no stage {stage!r}; expected {', '.join(possible)}"
+                )
+        return [] if asked is None else asked or possible
 
     def measure(self, alone=()):
         """The figures of all clips, as --json has them; alone: stages to run on truth, too."""
