@@ -287,9 +287,9 @@ def _share(edge):
     return (edge / (edge @ edge)).astype(np.float32)
 
 
-def _window_of(points, pose, intrinsics, width, height, margin):
+def _window_of(points, pose, intrinsics, width, height, margin, near=0.1):
     local = (points - pose[:3, 3]) @ pose[:3, :3]
-    if (local[:, 2] < 0.1).any():
+    if (local[:, 2] < near).any():
         return slice(0, height), slice(0, width)
     xy = local[:, :2] / local[:, 2:] * intrinsics[[0, 1], [0, 1]] + intrinsics[:2, 2]
     x0, y0 = np.floor(xy.min(0)).astype(int) - margin
@@ -299,9 +299,20 @@ def _window_of(points, pose, intrinsics, width, height, margin):
     return None if x1 <= x0 or y1 <= y0 else (slice(y0, y1), slice(x0, x1))
 
 
-def _window(quad, pose, intrinsics, width, height):
-    corners = quad.corner + np.array([quad.u * 0, quad.u, quad.v, quad.u + quad.v])
-    return _window_of(corners, pose, intrinsics, width, height, 1)
+def _window(quad, pose, intrinsics, width, height, near=0.05):
+    """The part of the picture that a rectangle may fill, or None; what lies behind is cut off."""
+    around = quad.corner + np.array([quad.u * 0, quad.u, quad.u + quad.v, quad.v])
+    depth = (around - pose[:3, 3]) @ pose[:3, 2] - near
+    kept = []
+    for k in range(4):
+        a, b, da, db = around[k - 1], around[k], depth[k - 1], depth[k]
+        if da * db < 0:
+            kept.append(a + da / (da - db) * (b - a))
+        if db >= 0:
+            kept.append(b)
+    if not kept:
+        return None
+    return _window_of(np.array(kept), pose, intrinsics, width, height, 1, 0.5 * near)
 
 
 def _lookup(quad, s, r, footprint):
