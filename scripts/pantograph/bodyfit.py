@@ -287,8 +287,10 @@ POSE_SIGMAS = {
     "neck": (0.3, 0.3, 0.2),
     "head": (0.3, 0.4, 0.2),
 }
-SIGMA_3D = np.array([0.035, 0.035, 0.06], np.float32)
-"""Noise of a 3D landmark along the camera's axes, m."""
+SIGMA_3D = np.array([0.08, 0.08, 0.12], np.float32)
+"""Error of a 3D landmark along the camera's axes, m. More than their scatter from frame to frame,
+since most of the error repeats: the picture and bones of constant length place limbs better, and
+need 3D landmarks mainly for the sign of depth."""
 SIGMA_2D = 0.011
 """Noise of a 2D landmark over the person's height in the picture."""
 SHAPE_PRIOR = np.array([0.1, 0.3] + [0.6] * 8)
