@@ -193,7 +193,7 @@ class Run:
         command += ["--directory", base, "--jobs", self.jobs, "--quiet", "all"]
         command += ["--rerun-triggers", "mtime"]
         command += ["--allowed-rules", rule] if rule else []
-        command += ["--forceall"] if self.again and not rule else []
+        command += ["--forceall"] if self.again else []
         command += ["--config", "videos=videos.tsv", f"route={self.route}", "preview=false"]
         command += [f"jax_cache={ROOT / '.cache' / 'jax'}", "--", *targets]
         run = subprocess.run([str(word) for word in command], stdout=sys.stderr)
