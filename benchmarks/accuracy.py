@@ -110,8 +110,7 @@ class Run:
         """The figures of all clips, as --json has them; alone: stages to run on truth, too."""
         from pantograph import comparison, truth
 
-        last = [self.files[name] for name in ("people", "motion")]
-        self.snakemake(self.out, last)
+        self.snakemake(self.out, list(self.files.values()))
         figures = {"route": self.route, "given_height": self.given_height, "scenarios": {}}
         state = {}
         for name in self.clips:
