@@ -167,9 +167,9 @@ def metric_scale(body, scene, model=None):
 
     body: `Body` (metric, camera frame); scene: `Scene`; model: BodyModel, the built-in one by
     default. The viewing ray of the lower sole meets the plane through the points below the feet
-    at some depth in the scene's unit; the body says how many metres that is. The median over all
-    people and frames is returned, if at least ten frames agree within 25 %. None for scenes
-    without points.
+    at some depth in the scene's unit; the body says how many metres that is. The median over the
+    frames of all people within 8 % of the largest values is returned, if there are ten. None for
+    scenes without points.
     """
     if scene.camera_model != "sfm" or len(scene.points) == 0:
         return None
@@ -208,6 +208,7 @@ def metric_scale(body, scene, model=None):
             scales.append(1 / reach)
     if len(scales) < 10:
         return None
-    middle = float(np.median(scales))
-    agree = np.abs(np.array(scales) / middle - 1) < 0.25
-    return middle if agree.mean() > 0.5 and agree.sum() >= 10 else None
+    # feet on steps see the floor too far behind them: those that see it nearest stand on it
+    scales = np.array(scales)
+    agree = np.abs(scales / np.percentile(scales, 90) - 1) < 0.08
+    return float(np.median(scales[agree])) if agree.sum() >= 10 else None

@@ -405,9 +405,13 @@ def floor_plane(world, places, up, reach=2.0, band=0.4):
     return fit_plane(points[near], world.cam2world[:, :3, 3], part=0.008, up=up, within=0.3)
 
 
-def floor_level(heights, weights, bandwidth=0.04):
-    """Height at which most weight lies, m: the mode of heights (N,) (mean shift, Gaussian)."""
-    best, level = -1.0, 0.0
+def floor_level(heights, weights, bandwidth=0.04, near=None):
+    """Height of the floor among those of standing feet, m.
+
+    heights (N,), weights (N,). The mode with most weight (mean shift, Gaussian); with `near`, the
+    height of a floor seen otherwise, the nearest to it of those with a seventh of the weight.
+    """
+    modes = []
     for start in np.unique(np.round(heights, 2)):
         centre = start
         for _ in range(50):
@@ -417,9 +421,11 @@ def floor_level(heights, weights, bandwidth=0.04):
             centre, before = kernel @ heights / kernel.sum(), centre
             if abs(centre - before) < 1e-6:
                 break
-        if kernel.sum() > best + 1e-9:
-            best, level = kernel.sum(), centre
-    return float(level)
+        modes.append((kernel.sum(), float(centre)))
+    strong = [mode for mode in modes if mode[0] > sum(weights) / 7]
+    if near is not None and strong:
+        return min(strong, key=lambda mode: abs(mode[1] - near))[1]
+    return max(modes, key=lambda mode: mode[0])[1]
 
 
 def sole_heights(world, contacts, keypoints, model, up):
@@ -464,16 +470,21 @@ def to_gravity(world, contacts, keypoints, model):
     """The `Gravity` product for a `World`. model: BodyModel that the people were solved with."""
     up, places, stats = find_up(world, contacts, keypoints, model)
     heights, weights = sole_heights(world, contacts, keypoints, model, up)
-    level = floor_level(heights, weights)
+    plane = None
+    if world.camera_model == "sfm" and len(places):
+        plane = floor_plane(world, places, up)
+    seen = None
+    if plane is not None:
+        # below the feet's middle, along up
+        middle = np.median(places, axis=0)
+        seen = middle @ up + (plane.offset - middle @ plane.normal) / (plane.normal @ up)
+    level = floor_level(heights, weights, near=seen)
     rotation, shift = frame_of(up, world.cam2world[0].astype(float), level)
     tall = places @ up - level if len(places) else np.zeros(1)
     spread = float(np.ptp(np.percentile(tall, [10, 90]))) if len(tall) > 1 else 0.0
-    if world.camera_model == "sfm" and len(places):
-        plane = floor_plane(world, places, up)
-        if plane is not None:
-            # not zero where the scale of the people differs from that of the scene
-            gap = (plane.offset - places @ plane.normal) / (plane.normal @ up)
-            stats["points_over_feet_cm"] = round(float(100 * np.median(gap)), 1)
+    if seen is not None:
+        # not zero where the scale of the people differs from that of the scene
+        stats["points_over_feet_cm"] = round(float(100 * (seen - level)), 1)
     stats["floor_spread_cm"] = round(100 * spread, 1)
     stats["camera_height_m"] = round(float(world.cam2world[0, :3, 3] @ up - level), 3)
     ahead = world.cam2world[0, :3, 2]

@@ -187,7 +187,7 @@ def align(model, video, keypoints, body_product, contacts, scene, iterations=40)
     side /= np.linalg.norm(side)
     axes = np.stack([side, np.cross(up, side), up])
     planted = np.concatenate([track["planted_points"] for track in tracks])
-    offset = float(np.median(planted @ up)) if len(planted) else _lowest(tracks, up)
+    offset = float(np.percentile(planted @ up, 25)) if len(planted) else _lowest(tracks, up)
     known = 1.0 if len(planted) else 0.0
 
     for k, track in enumerate(tracks):
