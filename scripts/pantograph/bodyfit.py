@@ -486,7 +486,15 @@ def fit_people(model, video, keypoints, scene, min_seconds=0.5, iterations=40):
         fitted = fit(
             model, person, keypoints.keypoint_names, scene.intrinsics, video.fps, height, iterations
         )
-        people[pid] = _person(model, fitted, len(person.visible))
+        people[pid] = place(
+            model,
+            fitted["betas"],
+            fitted["states"],
+            fitted["span"],
+            fitted["covered"],
+            fitted["confidence"],
+            len(person.visible),
+        )
         stats[f"person{pid}"] = {
             "stature_m": round(stature(model, fitted["betas"]), 4),
             "swapped_frames": int(fitted["swapped"].any(-1).sum()),
@@ -506,22 +514,25 @@ def fit_people(model, video, keypoints, scene, min_seconds=0.5, iterations=40):
     )
 
 
-def _person(model, fitted, count):
-    orient, pose, transl = unpack(fitted["states"])
-    part = fitted["span"]
+def place(model, betas, states, part, valid, confidence, count):
+    """A PersonBody of `count` frames from states over the frames `part` (a slice).
+
+    valid, confidence: (n,) for those frames; all other frames are invalid, with zeros and
+    identities.
+    """
+    orient, pose, transl = unpack(states)
     eye = np.eye(3)
     person = PersonBody(
         valid=np.zeros(count, bool),
         confidence=np.zeros(count, np.float32),
         global_orient=np.tile(eye, (count, 1, 1)),
         body_pose=np.tile(eye, (count, 23, 1, 1)),
-        betas=fitted["betas"],
+        betas=betas,
         transl=np.zeros((count, 3)),
         joints=np.zeros((count, 24, 3)),
     )
-    person.valid[part] = fitted["covered"]
-    person.confidence[part] = fitted["confidence"]
+    person.valid[part], person.confidence[part] = valid, confidence
     person.global_orient[part], person.body_pose[part] = orient, pose
     person.transl[part] = transl
-    person.joints[part] = joints(model, fitted["betas"], orient, pose, transl)
+    person.joints[part] = joints(model, betas, orient, pose, transl)
     return person

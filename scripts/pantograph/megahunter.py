@@ -26,11 +26,10 @@ from .contact import metric_scale
 from .contracts import PersonBody, World
 from .conventions import CONTACTS, SMPL_JOINTS
 from .errors import Rejected
-from .ground import body_up
+from .ground import ANKLES, body_up
 from .skeleton import take
 from .solver import Cost, Options, Problem, pad, pad_length, solve
 
-ANKLES = [SMPL_JOINTS.index("left_ankle"), SMPL_JOINTS.index("right_ankle")]
 SEPARATION = 3
 """Invalid frames between two people on the frame axis; windows span at most three frames."""
 
@@ -221,7 +220,7 @@ def align(model, video, keypoints, body_product, contacts, scene, iterations=40)
         pad(states, length),
         np.insert(first, 3, offset).astype(np.float32),
         data,
-        np.arange(length) < count if len(tracks) == 1 else _extend(valid, length),
+        np.concatenate([valid, np.zeros(length - count, bool)]),
         options=Options(iterations=iterations, tolerance=1e-4),
     )
     shared = np.asarray(result.shared, float)
@@ -332,7 +331,7 @@ def _track(model, video, keypoints, person, contacts, scene, pid, scale):
         "xy": xy,
         "score": score,
         "intrinsics": scene.intrinsics[part],
-        "planted_points": (ankles + _down(model, orient, sole, rest))[touch],
+        "planted_points": (ankles + _down(orient, sole, rest))[touch],
         "data": data,
     }
 
@@ -342,7 +341,7 @@ def _grown(model, betas, size):
     return body.betas_for_height(model, size * body.stature(model, betas), betas)
 
 
-def _down(model, orient, sole, rest):
+def _down(orient, sole, rest):
     """From each ankle to the ground below a standing foot, (T, 2, 3), along the body's down."""
     drop = np.array([0.0, sole - rest[ANKLES, 1].mean(), 0.0])
     return np.repeat((orient @ drop)[:, None], 2, axis=1)
@@ -370,14 +369,17 @@ def _join(parts, fill=None):
     return np.concatenate(out)
 
 
-def _extend(valid, length):
-    return np.concatenate([valid, np.zeros(length - len(valid), bool)])
-
-
 def _person(model, track, states, rotation, centre, frame_count):
-    orient, pose, transl = bodyfit.unpack(states)
-    part, observed = track["span"], track["observed"]
-    joints = body.joints(model, track["betas"], orient, pose, transl)
+    part = track["span"]
+    person = bodyfit.place(
+        model,
+        track["betas"],
+        states,
+        part,
+        track["observed"],
+        track["confidence"],
+        frame_count,
+    )
     rest = np.broadcast_to(body.rest_joints(model, track["betas"]), states["rest"].shape)
     seen = jax.vmap(features)({**states, "rest": jnp.asarray(rest, jnp.float32)})["points"]
     x = np.asarray(seen) - centre[part][:, None]
@@ -386,20 +388,6 @@ def _person(model, track, states, rotation, centre, frame_count):
     good = track["score"] > 0.5
     distance = np.linalg.norm(pixel - track["xy"], axis=-1)
     error = (distance * good).sum(-1) / np.maximum(good.sum(-1), 1)
-    eye = np.eye(3)
-    person = PersonBody(
-        valid=np.zeros(frame_count, bool),
-        confidence=np.zeros(frame_count),
-        global_orient=np.tile(eye, (frame_count, 1, 1)),
-        body_pose=np.tile(eye, (frame_count, 23, 1, 1)),
-        betas=track["betas"],
-        transl=np.zeros((frame_count, 3)),
-        joints=np.zeros((frame_count, 24, 3)),
-        reprojection=np.zeros(frame_count),
-    )
-    person.valid[part] = observed
-    person.confidence[part] = track["confidence"]
-    person.global_orient[part], person.body_pose[part] = orient, pose
-    person.transl[part], person.joints[part] = transl, joints
-    person.reprojection[part] = error * observed
+    person.reprojection = np.zeros(frame_count)
+    person.reprojection[part] = error * track["observed"]
     return person

@@ -13,9 +13,6 @@ import numpy as np
 from ..conventions import SMPL_JOINTS, SMPL_PARENTS
 from . import isosurface
 
-STATURE = 1.72
-"""Height of the mean body, m."""
-
 _PELVIS_HEIGHT = 0.955
 
 # position above the sole, m; the right side is mirrored
