@@ -268,9 +268,7 @@ def match_people(people, truth, minimum=0.1):
 
 def project(points, intrinsics, cam2world):
     """Pixels and depths of world points (T, J, 3) seen by cameras (T, 3, 3) and (T, 4, 4)."""
-    cam2world = np.asarray(cam2world, float)
-    offset = np.asarray(points, float) - cam2world[:, None, :3, 3]
-    local = np.einsum("tji,tkj->tki", cam2world[:, :3, :3], offset)
+    local = to_camera(points, cam2world)
     pixel = np.einsum("tij,tkj->tki", np.asarray(intrinsics, float), local)
     depth = local[..., 2]
     with np.errstate(divide="ignore", invalid="ignore"):
