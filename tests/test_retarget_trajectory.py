@@ -10,7 +10,7 @@ pytest.importorskip("mujoco")
 from scipy.spatial.transform import Rotation  # noqa: E402
 
 import retarget_trajectory  # noqa: E402
-from pantograph import body, retarget  # noqa: E402
+from pantograph import body, target  # noqa: E402
 from pantograph import robot as robots  # noqa: E402
 from pantograph.contracts import (  # noqa: E402
     Contacts,
@@ -316,17 +316,17 @@ def test_uneven_ground_keeps_its_own_height():
     heights[:, 0] = 0.05
     heights[:, 1] = -0.4
     box = np.array([[0.0, 0.0, 0.02, 1, 1, 0.1, 0.0]])
-    support = retarget.support_heights(ankles, heights, held, box)
+    support = target.support_heights(ankles, heights, held, box)
     np.testing.assert_allclose(support[:, 0], 0.07)
     np.testing.assert_allclose(support[:10, 1], -0.4)
-    floor = retarget.floor_heights(support, held, heights, ankles[..., :2], box)
+    floor = target.floor_heights(support, held, heights, ankles[..., :2], box)
     np.testing.assert_allclose(floor[:, 1], -0.4)
 
 
 def test_a_foot_below_the_collision_floor_is_put_on_it():
     floor = np.array([[0.0, 0.0, -0.1, 2.0, 2.0, 0.2, 0.0]])
     places = np.array([[[0.0, 0.0], [5.0, 0.0]]])
-    raised = retarget.above_ground(places, np.array([[-0.15, -0.15]]), floor)
+    raised = target.above_ground(places, np.array([[-0.15, -0.15]]), floor)
     np.testing.assert_allclose(raised, [[0.0, -0.15]], atol=1e-9)
 
 
@@ -335,14 +335,14 @@ def test_a_lifted_foot_passes_over_a_box():
     heights = np.array([[0.02], [0.2], [0.2]])
     places = np.array([[[2.0, 0]], [[0, 0]], [[2.0, 0]]])
     boxes = np.array([[0, 0, 0.05, 1, 1, 0.1, 0.0], [2, 0, 0.4, 0.5, 0.5, 0.8, 0.0]])
-    floor = retarget.floor_heights(np.zeros((3, 1)), held, heights, places, boxes)
+    floor = target.floor_heights(np.zeros((3, 1)), held, heights, places, boxes)
     np.testing.assert_allclose(floor, [[0.0], [0.1], [0.0]], atol=1e-9)
 
 
 def test_a_foot_that_moves_is_not_held():
     ankle = np.zeros((60, 3))
     ankle[30:, 0] = np.linspace(0, 1.5, 30)
-    held = retarget.standing(ankle, np.ones(60, bool), FPS)
+    held = target.standing(ankle, np.ones(60, bool), FPS)
     assert held[:27].all() and not held[33:58].any()
 
 

@@ -1,0 +1,211 @@
+"""The terms of retargeting: pure functions of a robot's state and of what it is asked to do.
+
+Each takes the robot, then what `solver.Cost` gives. Frames: the robot's world, m, +Z up.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jaxlie
+import numpy as np
+
+from . import solver
+from .robot import observe
+
+SOFTNESS = 0.005
+"""Distance at which lifted soles begin to feel the floor, and limbs each other, m."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much each term counts: residual per metre, radian or multiple of these per second."""
+
+    keypoints: float = 10.0
+    directions: float = 4.0
+    orientations: float = 3.0
+    contact: float = 200.0
+    floor: float = 100.0
+    clearance: float = 60.0
+    limits: float = 30.0
+    velocity_limits: float = 10.0
+    rest: float = 0.15
+    velocity: float = 0.01
+    acceleration: float = 0.006
+    root_acceleration: float = 0.03
+
+
+class State(NamedTuple):
+    """Root position (3,), root quaternion wxyz (4,) and joints (A,), of one frame or of many."""
+
+    position: jax.Array
+    quat: jax.Array
+    joints: jax.Array
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def see(robot, state):
+    """Keypoints (K, 3), corners of soles (C, 3) and turns of oriented bodies (M, 3, 3)."""
+    points, turns = observe(robot, robot.selection, *state)
+    return points[: len(robot.keypoints)], points[len(robot.keypoints) :], turns
+
+
+def keypoint_term(robot, states, shared, data):
+    """Keypoints at their places."""
+    points = see(robot, states[0])[0]
+    return ((points - data["target"]) * data["weight"][:, None]).ravel()
+
+
+def direction_term(robot, states, shared, data):
+    """Limbs along the human's."""
+    points = see(robot, states[0])[0]
+    limbs = [k for k, point in enumerate(robot.keypoints) if point.direction > 0]
+    above = [robot.keypoints[k].parent for k in limbs]
+    limb = points[np.array(limbs)] - points[np.array(above)]
+    length = jnp.sqrt(jnp.sum(limb**2, axis=-1, keepdims=True) + 1e-12)
+    target = data["target"][np.array(limbs)]
+    return ((limb / length - target) * data["weight"][np.array(limbs)][:, None]).ravel()
+
+
+def orientation_term(robot, states, shared, data):
+    """Bodies turned as the human's; the residual of a small angle a is a."""
+    turns = see(robot, states[0])[2]
+    gap = (turns - data["target"]) * data["weight"][:, None, None]
+    return gap.ravel() / np.sqrt(2.0)
+
+
+def contact_term(robot, states, shared, data):
+    """Corners of standing soles where they stand."""
+    residual = []
+    for f, corners in enumerate(_soles(robot, states[0])):
+        place = data["soles"][f, : len(corners)]
+        gap = jnp.concatenate([corners[:, :2] - place, corners[:, 2:] - data["support"][f]], -1)
+        residual.append((gap * data["weight"][f]).ravel())
+    return jnp.concatenate(residual)
+
+
+def floor_term(robot, states, shared, data):
+    """No corner of a lifted sole under the floor; smooth, since steps that do not see the floor
+    would go through it."""
+    residual = []
+    for f, sole in enumerate(_soles(robot, states[0])):
+        residual.append(_soft_excess(data["floor"][f] - sole[:, 2]) * data["weight"][f])
+    return jnp.concatenate(residual)
+
+
+def clearance_term(robot, states, shared, data):
+    """Hands and other points no nearer to limbs than the robot's shape allows."""
+    points = see(robot, states[0])[0]
+    pairs = robot.clearances
+    point, start, end = (
+        points[np.array([getattr(pair, name) for pair in pairs])]
+        for name in ("point", "start", "end")
+    )
+    line = end - start
+    share = jnp.sum((point - start) * line, axis=-1) / jnp.sum(line**2, axis=-1)
+    gap = point - start - jnp.clip(share, 0.0, 1.0)[:, None] * line
+    distance = jnp.sqrt(jnp.sum(gap**2, axis=-1) + 1e-8)
+    wanted = np.array([pair.distance for pair in pairs], np.float32)
+    return _soft_excess(wanted - distance) * data["weight"]
+
+
+def limit_term(robot, states, shared, data):
+    """Joints a little inside their limits."""
+    low, high = robot.limits[:, 0], robot.limits[:, 1]
+    margin = np.minimum(0.03, 0.05 * (high - low))
+    joints = states[0].joints
+    under = jnp.maximum((low + margin).astype(joints.dtype) - joints, 0.0)
+    over = jnp.maximum(joints - (high - margin).astype(joints.dtype), 0.0)
+    return (over - under) * data["weight"]
+
+
+def velocity_limit_term(robot, states, shared, data):
+    """Joints no faster than nine tenths of their limits."""
+    speed = (states[1].joints - states[0].joints) * data["fps"]
+    excess = jnp.maximum(jnp.abs(speed) - 0.9 * robot.velocity_limits.astype(speed.dtype), 0.0)
+    return jnp.sign(speed) * excess * data["weight"]
+
+
+def _soft_excess(x):
+    """max(x, 0) in metres, rounded off over `SOFTNESS`."""
+    return SOFTNESS * jax.nn.softplus(x / SOFTNESS)
+
+
+def _soles(robot, state):
+    corners = see(robot, state)[1]
+    ends = np.cumsum([len(foot.sole) for foot in robot.feet])
+    return jnp.split(corners, ends[:-1])
+
+
+def _rest_difference(robot, states, data):
+    joints = states[0].joints
+    return jnp.concatenate([jnp.zeros(6, joints.dtype), joints - robot.rest.astype(joints.dtype)])
+
+
+def _turn(a, b):
+    """Rotation from quaternion a to a near b, in the axes of a, as a vector (3,): the sine of
+    half the angle, doubled, equals the angle to third order."""
+    vector = a[0] * b[1:] - b[0] * a[1:] - jnp.cross(a[1:], b[1:])
+    return 2.0 * jnp.sign(jnp.dot(a, b)) * vector
+
+
+def _first_difference(states, data):
+    a, b = states
+    turn = _turn(a.quat, b.quat)
+    return jnp.concatenate([b.position - a.position, turn, b.joints - a.joints])
+
+
+def _second_difference(states, data):
+    a, b, c = states
+    turn = _turn(b.quat, a.quat) + _turn(b.quat, c.quat)
+    moved = a.position - 2 * b.position + c.position
+    return jnp.concatenate([moved, turn, a.joints - 2 * b.joints + c.joints])
+
+
+def _weight(data):
+    return data
+
+
+def _retract(robot, state, delta):
+    """Move a frame's state by (6 + A,): root position, root rotation (its own axes), joints.
+
+    Joints are projected onto their limits; for derivatives the projection is left out, so that a
+    joint at its limit can leave it.
+    """
+    joints = state.joints + delta[6:]
+    low = robot.limits[:, 0].astype(joints.dtype)
+    high = robot.limits[:, 1].astype(joints.dtype)
+    joints = joints + jax.lax.stop_gradient(jnp.clip(joints, low, high) - joints)
+    turned = jaxlie.SO3(state.quat) @ jaxlie.SO3.exp(delta[3:6])
+    return State(state.position + delta[:3], turned.normalize().wxyz, joints)
+
+
+@functools.cache
+def make_problem(robot):
+    """The solver's problem for a robot; everything else is data, so that it compiles once."""
+
+    def term(name, function, span=1):
+        return solver.Cost(name, functools.partial(function, robot), span)
+
+    clearances = (term("clearance", clearance_term),) if robot.clearances else ()
+    return solver.Problem(
+        costs=(
+            *clearances,
+            term("keypoints", keypoint_term),
+            term("directions", direction_term),
+            term("orientations", orientation_term),
+            term("contact", contact_term),
+            term("floor", floor_term),
+            term("limits", limit_term),
+            term("velocity_limits", velocity_limit_term, span=2),
+            solver.Smoothness("rest", functools.partial(_rest_difference, robot), _weight, (1.0,)),
+            solver.Smoothness("velocity", _first_difference, _weight, (-1.0, 1.0)),
+            solver.Smoothness("acceleration", _second_difference, _weight, (1.0, -2.0, 1.0)),
+        ),
+        retract=functools.partial(_retract, robot),
+        dim=6 + len(robot.joint_names),
+    )
