@@ -163,3 +163,35 @@ def test_planned_lengths_grow_by_at_most_half():
     assert [pad_length(n) for n in (1, 32, 33, 48, 49, 100, 300)] == [32, 32, 48, 48, 64, 128, 384]
     lengths = sorted({pad_length(n) for n in range(32, 5000)})
     assert all(b / a <= 1.5 for a, b in zip(lengths, lengths[1:], strict=False))
+
+
+def test_given_tangents_replace_differentiation():
+    """A turntable's angle seen as a point on the circle."""
+
+    def circle(angle):
+        return jnp.concatenate([jnp.cos(angle), jnp.sin(angle)])
+
+    def circle_and_tangent(angle):
+        return circle(angle), jnp.concatenate([-jnp.sin(angle), jnp.cos(angle)])[None]
+
+    def gap(frames, shared, data):
+        return frames[0] - data
+
+    costs = (Cost("fit", gap), Smoothness("smooth", _bend_of_angle, _weights))
+    angles = np.linspace(0.0, 2.0, 40)[:, None]
+    data = {
+        "fit": np.asarray(np.concatenate([np.cos(angles), np.sin(angles)], 1), np.float32),
+        "smooth": np.full((40, 1), 3.0, np.float32),
+    }
+    start, valid = np.zeros((40, 1), np.float32), np.ones(40, bool)
+    plain = Problem(costs, _retract, dim=1, features=circle)
+    given = Problem(costs, _retract, dim=1, features=circle, tangents=circle_and_tangent)
+    first, second = (solve(p, start, np.zeros(0), data, valid) for p in (plain, given))
+    np.testing.assert_allclose(second.x, first.x, atol=1e-5)
+    assert int(first.iterations) == int(second.iterations)
+    np.testing.assert_allclose(second.x, angles, atol=1e-3)
+
+
+def _bend_of_angle(frames, data):
+    angle = [jnp.arctan2(frame[1:], frame[:1]) for frame in frames]
+    return angle[0] - 2 * angle[1] + angle[2]

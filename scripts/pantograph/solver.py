@@ -85,6 +85,8 @@ class Problem:
         differentiate retract itself.
     features(state) -> pytree that costs work on. It is computed and differentiated once per
         frame, whatever the number of costs: forward kinematics belongs there.
+    tangents(state) -> (features, their derivatives by delta at 0, one leading axis of size dim
+        more); None to differentiate features of lift.
     """
 
     costs: tuple[Cost | Smoothness, ...]
@@ -94,6 +96,7 @@ class Problem:
     shared_retract: Callable = _add
     lift: Callable | None = None
     features: Callable = _same
+    tangents: Callable | None = None
 
     @property
     def bandwidth(self):
@@ -307,6 +310,8 @@ def _step(problem, x, shared, data, valid, damping):
 
 def _differentiate(problem, x):
     """Features of all frames and their derivatives, one leading axis of size dim more."""
+    if problem.tangents:
+        return jax.vmap(problem.tangents)(x)
     lift = problem.lift or problem.retract
 
     def one(state):
