@@ -132,8 +132,9 @@ def fit(robot, target, fps, weights, iterations, length):
 def _frames(robot, states):
     def one(state):
         positions, rotations = forward(robot, *state)
-        points, soles, _ = see(robot, state)
-        return positions, jax.vmap(jaxlie.SO3.from_matrix)(rotations).wxyz, points, soles
+        view = see(robot, state)
+        quats = jax.vmap(jaxlie.SO3.from_matrix)(rotations).wxyz
+        return positions, quats, view.points, view.soles
 
     return jax.vmap(one)(states)
 

@@ -10,6 +10,7 @@ import fnmatch
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -208,47 +209,60 @@ def forward(robot, root_pos, root_quat, joints):
     return frames[:, :3, 3], frames[:, :3, :3]
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+class Lines(NamedTuple):
+    """The lines about which a robot turns: axes (3 + A, 3), unit, and a point of each (3 + A, 3),
+    in the world. The first three are the root's own axes, through its origin."""
+
+    axes: jax.Array
+    anchors: jax.Array
+
+
 def observe(robot, selection, root_pos, root_quat, joints):
-    """Selected points (P, 3) and rotations of selected bodies (M, 3, 3), in the world.
+    """Selected points (P, 3), rotations of selected bodies (M, 3, 3), in the world, and `Lines`.
 
-    Arguments as in `forward`. Differentiated by the geometric Jacobian: a joint with axis a
-    through o moves a point p by a x (p - o) and turns a body about a (Lynch and Park, Modern
-    Robotics, 2017, sec. 5.1), which costs far less than differentiating the chain of products.
+    Arguments as in `forward`.
     """
-    return _observe(robot, selection, root_pos, root_quat, joints)[:2]
-
-
-def _observe(robot, selection, root_pos, root_quat, joints):
     frames = _nodes(robot, root_pos, root_quat, joints)
+    dtype = frames.dtype
     nodes = robot.body_node[np.array(selection.bodies, int)]
-    offsets = np.array(selection.offsets).reshape(-1, 3).astype(frames.dtype)
-    points = _apply(frames[nodes], offsets)
+    points = _apply(frames[nodes], np.array(selection.offsets).reshape(-1, 3).astype(dtype))
     turns = robot.body_node[np.array(selection.turns, int)]
-    return points, frames[turns, :3, :3], frames
+    hinges = frames[robot.joint_node]
+    axis = robot.axis[robot.joint_node][:, None].astype(dtype)
+    axes = jnp.sum(hinges[:, :3, :3] * axis, axis=-1)
+    anchors = _apply(hinges, robot.anchor[robot.joint_node].astype(dtype))
+    root = jnp.broadcast_to(frames[0, :3, 3], (3, 3))
+    lines = Lines(jnp.concatenate([frames[0, :3, :3].T, axes]), jnp.concatenate([root, anchors]))
+    return points, frames[turns, :3, :3], lines
 
 
-@observe.defjvp
-def _observe_jvp(robot, selection, primals, tangents):
-    root_pos, root_quat, joints = primals
-    shift, quat_rate, joint_rate = tangents
-    points, turned, frames = _observe(robot, selection, root_pos, root_quat, joints)
+def point_columns(robot, bodies, points, lines):
+    """How points (P, 3) of `bodies` move by each of the robot's motions, (6 + A, P, 3).
+
+    The geometric Jacobian: the root's shift in the world, its turn about its own axes, and the
+    joints; a line with axis a through o moves a point p by a x (p - o) (Lynch and Park, Modern
+    Robotics, 2017, sec. 5.1). That costs far less than differentiating the chain of products.
+    """
     dtype = points.dtype
-    node = robot.joint_node
-    hinges = frames[node]
-    axes = jnp.sum(hinges[:, :3, :3] * robot.axis[node][:, None].astype(dtype), axis=-1)
-    anchors = _apply(hinges, robot.anchor[node].astype(dtype))
-    spin = 2.0 * _vector_of_product(quat_rate, root_quat)
+    arms = points[None] - lines.anchors[:, None]
+    turned = jnp.cross(lines.axes[:, None], arms) * carried(robot, bodies)[..., None].astype(dtype)
+    shifted = jnp.broadcast_to(jnp.eye(3, dtype=dtype)[:, None], (3,) + points.shape)
+    return jnp.concatenate([shifted, turned])
 
-    carried = robot.moves[robot.body_node[np.array(selection.bodies, int)]].astype(dtype)
-    lever = jnp.cross(axes[None], points[:, None] - anchors[None]) * carried[..., None]
-    velocity = shift + jnp.cross(spin, points - root_pos)
-    velocity = velocity + jnp.swapaxes(lever, 1, 2) @ joint_rate
 
-    carried = robot.moves[robot.body_node[np.array(selection.turns, int)]].astype(dtype)
-    rate = spin + jnp.sum(carried[..., None] * axes * joint_rate[None, :, None], axis=1)
-    turning = jnp.cross(rate[:, None, :], jnp.swapaxes(turned, -1, -2))
-    return (points, turned), (velocity, jnp.swapaxes(turning, -1, -2))
+def turn_columns(robot, bodies, turns, lines):
+    """How the rotations (M, 3, 3) of `bodies` change by each of the robot's motions,
+    (6 + A, M, 3, 3); order as in `point_columns`."""
+    dtype = turns.dtype
+    rate = jnp.cross(lines.axes[:, None, None], jnp.swapaxes(turns, -1, -2)[None])
+    rate = jnp.swapaxes(rate, -1, -2) * carried(robot, bodies)[..., None, None].astype(dtype)
+    return jnp.concatenate([jnp.zeros((3,) + turns.shape, dtype), rate])
+
+
+def carried(robot, bodies):
+    """Which of the `Lines` carry which bodies, (3 + A, P)."""
+    moves = robot.moves[robot.body_node[np.array(bodies, int)]].T
+    return np.concatenate([np.ones((3, moves.shape[1]), bool), moves])
 
 
 def _apply(frames, points):
@@ -306,11 +320,6 @@ def _matrix(quat):
             [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
         ]
     )
-
-
-def _vector_of_product(left, right):
-    """Vector part of left * conjugate(right), both wxyz."""
-    return right[0] * left[1:] - left[0] * right[1:] - jnp.cross(left[1:], right[1:])
 
 
 # ---------------------------------------------------------------------------------------------

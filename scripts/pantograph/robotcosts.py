@@ -15,7 +15,7 @@ import jaxlie
 import numpy as np
 
 from . import solver
-from .robot import observe
+from .robot import observe, point_columns, turn_columns
 
 SOFTNESS = 0.005
 """Distance at which lifted soles begin to feel the floor, and limbs each other, m."""
@@ -47,22 +47,60 @@ class State(NamedTuple):
     joints: jax.Array
 
 
-@functools.partial(jax.jit, static_argnums=0)
+class View(NamedTuple):
+    """What the terms look at in one frame: the state, keypoints (K, 3), corners of soles (C, 3)
+    and turns of oriented bodies (M, 3, 3)."""
+
+    state: State
+    points: jax.Array
+    soles: jax.Array
+    turns: jax.Array
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def see(robot, state):
-    """Keypoints (K, 3), corners of soles (C, 3) and turns of oriented bodies (M, 3, 3)."""
-    points, turns = observe(robot, robot.selection, *state)
-    return points[: len(robot.keypoints)], points[len(robot.keypoints) :], turns
+    """The `View` of a state."""
+    points, turns, _ = observe(robot, robot.selection, *state)
+    return View(state, *jnp.split(points, [len(robot.keypoints)]), turns)
 
 
-def keypoint_term(robot, states, shared, data):
+def look(robot, state):
+    """The `View` of a state, and how it changes with each of the 6 + A entries of `_retract`'s
+    step: the same tree with one leading axis more."""
+    points, turns, lines = observe(robot, robot.selection, *state)
+    dtype = points.dtype
+    moved = point_columns(robot, robot.selection.bodies, points, lines)
+    turned = turn_columns(robot, robot.selection.turns, turns, lines)
+    dim, split = len(moved), [len(robot.keypoints)]
+    eye = jnp.eye(dim, dtype=dtype)
+    scalar, vector = state.quat[0], state.quat[1:]
+    axes = jnp.eye(3, dtype=dtype)
+    spin = jnp.concatenate([-vector[:, None], scalar * axes + jnp.cross(vector, axes)], axis=1)
+    quat = jnp.zeros((dim, 4), dtype).at[3:6].set(spin / 2)
+    view = View(state, *jnp.split(points, split), turns)
+    columns = View(State(eye[:, :3], quat, eye[:, 6:]), *jnp.split(moved, split, axis=1), turned)
+    return view, columns
+
+
+@see.defjvp
+def _see_jvp(robot, primals, tangents):
+    view, columns = look(robot, primals[0])
+    shift, rate, joint_rate = tangents[0]
+    scalar, vector = primals[0].quat[0], primals[0].quat[1:]
+    spin = 2.0 * (scalar * rate[1:] - rate[0] * vector - jnp.cross(vector, rate[1:]))
+    step = jnp.concatenate([shift, spin, joint_rate])
+    return view, jax.tree.map(lambda column: jnp.tensordot(step, column, 1), columns)
+
+
+def keypoint_term(robot, views, shared, data):
     """Keypoints at their places."""
-    points = see(robot, states[0])[0]
+    points = views[0].points
     return ((points - data["target"]) * data["weight"][:, None]).ravel()
 
 
-def direction_term(robot, states, shared, data):
+def direction_term(robot, views, shared, data):
     """Limbs along the human's."""
-    points = see(robot, states[0])[0]
+    points = views[0].points
     limbs = [k for k, point in enumerate(robot.keypoints) if point.direction > 0]
     above = [robot.keypoints[k].parent for k in limbs]
     limb = points[np.array(limbs)] - points[np.array(above)]
@@ -71,35 +109,35 @@ def direction_term(robot, states, shared, data):
     return ((limb / length - target) * data["weight"][np.array(limbs)][:, None]).ravel()
 
 
-def orientation_term(robot, states, shared, data):
+def orientation_term(robot, views, shared, data):
     """Bodies turned as the human's; the residual of a small angle a is a."""
-    turns = see(robot, states[0])[2]
+    turns = views[0].turns
     gap = (turns - data["target"]) * data["weight"][:, None, None]
     return gap.ravel() / np.sqrt(2.0)
 
 
-def contact_term(robot, states, shared, data):
+def contact_term(robot, views, shared, data):
     """Corners of standing soles where they stand."""
     residual = []
-    for f, corners in enumerate(_soles(robot, states[0])):
+    for f, corners in enumerate(_soles(robot, views[0])):
         place = data["soles"][f, : len(corners)]
         gap = jnp.concatenate([corners[:, :2] - place, corners[:, 2:] - data["support"][f]], -1)
         residual.append((gap * data["weight"][f]).ravel())
     return jnp.concatenate(residual)
 
 
-def floor_term(robot, states, shared, data):
+def floor_term(robot, views, shared, data):
     """No corner of a lifted sole under the floor; smooth, since steps that do not see the floor
     would go through it."""
     residual = []
-    for f, sole in enumerate(_soles(robot, states[0])):
+    for f, sole in enumerate(_soles(robot, views[0])):
         residual.append(_soft_excess(data["floor"][f] - sole[:, 2]) * data["weight"][f])
     return jnp.concatenate(residual)
 
 
-def clearance_term(robot, states, shared, data):
+def clearance_term(robot, views, shared, data):
     """Hands and other points no nearer to limbs than the robot's shape allows."""
-    points = see(robot, states[0])[0]
+    points = views[0].points
     pairs = robot.clearances
     point, start, end = (
         points[np.array([getattr(pair, name) for pair in pairs])]
@@ -113,19 +151,19 @@ def clearance_term(robot, states, shared, data):
     return _soft_excess(wanted - distance) * data["weight"]
 
 
-def limit_term(robot, states, shared, data):
+def limit_term(robot, views, shared, data):
     """Joints a little inside their limits."""
     low, high = robot.limits[:, 0], robot.limits[:, 1]
     margin = np.minimum(0.03, 0.05 * (high - low))
-    joints = states[0].joints
+    joints = views[0].state.joints
     under = jnp.maximum((low + margin).astype(joints.dtype) - joints, 0.0)
     over = jnp.maximum(joints - (high - margin).astype(joints.dtype), 0.0)
     return (over - under) * data["weight"]
 
 
-def velocity_limit_term(robot, states, shared, data):
+def velocity_limit_term(robot, views, shared, data):
     """Joints no faster than nine tenths of their limits."""
-    speed = (states[1].joints - states[0].joints) * data["fps"]
+    speed = (views[1].state.joints - views[0].state.joints) * data["fps"]
     excess = jnp.maximum(jnp.abs(speed) - 0.9 * robot.velocity_limits.astype(speed.dtype), 0.0)
     return jnp.sign(speed) * excess * data["weight"]
 
@@ -135,14 +173,13 @@ def _soft_excess(x):
     return SOFTNESS * jax.nn.softplus(x / SOFTNESS)
 
 
-def _soles(robot, state):
-    corners = see(robot, state)[1]
+def _soles(robot, view):
     ends = np.cumsum([len(foot.sole) for foot in robot.feet])
-    return jnp.split(corners, ends[:-1])
+    return jnp.split(view.soles, ends[:-1])
 
 
-def _rest_difference(robot, states, data):
-    joints = states[0].joints
+def _rest_difference(robot, views, data):
+    joints = views[0].state.joints
     return jnp.concatenate([jnp.zeros(6, joints.dtype), joints - robot.rest.astype(joints.dtype)])
 
 
@@ -153,14 +190,14 @@ def _turn(a, b):
     return 2.0 * jnp.sign(jnp.dot(a, b)) * vector
 
 
-def _first_difference(states, data):
-    a, b = states
+def _first_difference(views, data):
+    a, b = (view.state for view in views)
     turn = _turn(a.quat, b.quat)
     return jnp.concatenate([b.position - a.position, turn, b.joints - a.joints])
 
 
-def _second_difference(states, data):
-    a, b, c = states
+def _second_difference(views, data):
+    a, b, c = (view.state for view in views)
     turn = _turn(b.quat, a.quat) + _turn(b.quat, c.quat)
     moved = a.position - 2 * b.position + c.position
     return jnp.concatenate([moved, turn, a.joints - 2 * b.joints + c.joints])
@@ -208,4 +245,5 @@ def make_problem(robot):
         ),
         retract=functools.partial(_retract, robot),
         dim=6 + len(robot.joint_names),
+        features=functools.partial(see, robot),
     )
