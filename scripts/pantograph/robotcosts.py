@@ -57,7 +57,6 @@ class View(NamedTuple):
     turns: jax.Array
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def see(robot, state):
     """The `View` of a state."""
     points, turns, _ = observe(robot, robot.selection, *state)
@@ -80,16 +79,6 @@ def look(robot, state):
     view = View(state, *jnp.split(points, split), turns)
     columns = View(State(eye[:, :3], quat, eye[:, 6:]), *jnp.split(moved, split, axis=1), turned)
     return view, columns
-
-
-@see.defjvp
-def _see_jvp(robot, primals, tangents):
-    view, columns = look(robot, primals[0])
-    shift, rate, joint_rate = tangents[0]
-    scalar, vector = primals[0].quat[0], primals[0].quat[1:]
-    spin = 2.0 * (scalar * rate[1:] - rate[0] * vector - jnp.cross(vector, rate[1:]))
-    step = jnp.concatenate([shift, spin, joint_rate])
-    return view, jax.tree.map(lambda column: jnp.tensordot(step, column, 1), columns)
 
 
 def keypoint_term(robot, views, shared, data):
@@ -246,4 +235,5 @@ def make_problem(robot):
         retract=functools.partial(_retract, robot),
         dim=6 + len(robot.joint_names),
         features=functools.partial(see, robot),
+        tangents=functools.partial(look, robot),
     )
