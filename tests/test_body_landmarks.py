@@ -70,7 +70,7 @@ def test_swapped_legs_are_repaired(model):
         for array in (person.xy, person.landmarks3d):
             array[frame, legs] = array[frame, [mirror[i] for i in legs]]
     swapped = landmarks.repair_swaps(
-        person.xy, person.landmarks3d, person.score, person.visible, 400.0
+        *(MEDIAPIPE_LANDMARKS, person.xy, person.landmarks3d, person.score, person.visible, 400.0)
     )[3]
     assert np.flatnonzero(swapped[:, 0]).tolist() == [10, 11, 12, 33]
     assert not swapped[:, 1].any()

@@ -402,7 +402,7 @@ def fit(model, person, names, intrinsics, fps, stature=None, iterations=40):
     index, present = landmarks.select(names)
     size = landmarks.picture_size(person.xy[part][visible], person.score[part][visible])
     xy, xyz, score, swapped = landmarks.repair_swaps(
-        person.xy[part], person.landmarks3d[part], person.score[part], visible, size
+        *(names, person.xy[part], person.landmarks3d[part], person.score[part], visible, size)
     )
     camera = intrinsics[part].astype(float)
     turn = landmarks.viewing_rotations(xy, score, camera)

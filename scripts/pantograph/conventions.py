@@ -77,6 +77,44 @@ MEDIAPIPE_LANDMARKS = (
     "right_foot_index",
 )
 
+
+def _coco_wholebody():
+    """Names of COCO-WholeBody in its order (Jin et al., ECCV 2020): 17 of the body, 6 of the
+    feet, 68 of the face, 21 of each hand.
+
+    Points of the face carry the side they lie on, counted from the outside in, so that every name
+    of one side has its counterpart.
+    """
+    sides = ("left", "right")
+    names = ["nose"] + ["%s_%s" % (side, part) for part in ("eye", "ear") for side in sides]
+    for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle"):
+        names += ["%s_%s" % (side, part) for side in sides]
+    names += ["%s_%s" % (side, part) for side in sides for part in ("big_toe", "small_toe", "heel")]
+    there, back = range(1, 9), range(8, 0, -1)
+    names += ["right_jaw%d" % i for i in there] + ["chin"] + ["left_jaw%d" % i for i in back]
+    names += ["right_eyebrow%d" % i for i in range(1, 6)]
+    names += ["left_eyebrow%d" % i for i in range(5, 0, -1)]
+    names += ["nose_bridge%d" % i for i in range(1, 5)]
+    names += ["right_nostril1", "right_nostril2", "nose_base", "left_nostril2", "left_nostril1"]
+    lids = ("outer_corner", "upper_lid1", "upper_lid2", "inner_corner", "lower_lid2", "lower_lid1")
+    names += ["right_eye_%s" % part for part in lids]
+    names += ["left_eye_%s" % lids[i] for i in (3, 2, 1, 0, 5, 4)]
+    names += ["right_mouth_corner", "right_upper_lip1", "right_upper_lip2", "upper_lip"]
+    names += ["left_upper_lip2", "left_upper_lip1", "left_mouth_corner"]
+    names += ["left_lower_lip1", "left_lower_lip2", "lower_lip"]
+    names += ["right_lower_lip2", "right_lower_lip1"]
+    names += ["right_inner_mouth_corner", "right_inner_upper_lip", "inner_upper_lip"]
+    names += ["left_inner_upper_lip", "left_inner_mouth_corner"]
+    names += ["left_inner_lower_lip", "inner_lower_lip", "right_inner_lower_lip"]
+    fingers = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
+    for side in sides:
+        names.append("%s_hand_root" % side)
+        names += ["%s_%s%d" % (side, finger, i) for finger in fingers for i in range(1, 5)]
+    return tuple(names)
+
+
+COCO_WHOLEBODY = _coco_wholebody()
+
 CONTACTS = ("left_foot", "right_foot")
 """Order of the last axis of `contacts.h5`."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from .conventions import MEDIAPIPE_LANDMARKS, SMPL_JOINTS, mirrored
+from .conventions import SMPL_JOINTS, mirrored
 
 # Where each landmark sits: the joint that carries it, its offset from that joint in the rest pose
 # of a body of mean stature (x of the left side; m), and how much its 2D and 3D positions count.
@@ -54,11 +54,23 @@ WEIGHTS2D = np.array([row[3] for row in _ROWS], np.float32)
 WEIGHTS3D = np.array([row[4] for row in _ROWS], np.float32)
 
 
+OTHER_NAMES = {"index": "forefinger1", "pinky": "pinky_finger1", "foot_index": "big_toe"}
+"""What COCO-WholeBody calls a landmark: the knuckles of two fingers, and the tip of the foot."""
+
+
+def find(names, name):
+    """Index of a landmark in the keypoint `names` of any detector, None where it has none."""
+    side, _, part = name.partition("_")
+    for known in (name, f"{side}_{OTHER_NAMES.get(part)}"):
+        if known in names:
+            return names.index(known)
+    return None
+
+
 def select(names):
     """Index of each fitted landmark in `names`, and whether it is there, both (M,)."""
-    index = {name: i for i, name in enumerate(names)}
-    present = np.array([name in index for name in NAMES])
-    return np.array([index.get(name, 0) for name in NAMES]), present
+    found = [find(list(names), name) for name in NAMES]
+    return np.array([i or 0 for i in found]), np.array([i is not None for i in found])
 
 
 def picture_size(xy, score):
@@ -93,26 +105,26 @@ def viewing_rotations(xy, score, intrinsics):
 
 
 _GROUPS = (
-    ("hip", "knee", "ankle", "heel", "foot_index"),
-    ("shoulder", "elbow", "wrist", "pinky", "index", "thumb"),
+    ("hip", "knee", "ankle", "heel", "foot_index", "big_toe", "small_toe"),
+    ("shoulder", "elbow", "wrist", "pinky", "index", "thumb", "hand_root")
+    + ("forefinger", "middle_finger", "ring_finger", "pinky_finger"),
 )
 
 
-def repair_swaps(xy, landmarks, score, visible, size):
+def repair_swaps(names, xy, landmarks, score, visible, size):
     """Undo exchanges of left and right, of the legs and of the arms separately.
 
     A Viterbi pass over the four states (legs, arms swapped or not) takes the sequence whose
     landmarks move least from frame to frame; staying swapped costs a little, so that the
     detector's own labels win where motion does not tell.
 
-    xy: (T, 33, 2) px; landmarks: (T, 33, 3) m; score: (T, 33); visible: (T,) bool; size: the
-    person's height in px. Returns repaired copies of the first three and the swap mask (T, 2).
+    names: of the J keypoints; xy: (T, J, 2) px; landmarks: (T, J, 3) m; score: (T, J); visible:
+    (T,) bool; size: the person's height in px. Returns repaired copies of these three and the
+    swap mask (T, 2).
     """
-    mirror = np.array(mirrored(MEDIAPIPE_LANDMARKS))
-    members = [
-        np.array([i for i, n in enumerate(MEDIAPIPE_LANDMARKS) if n.split("_", 1)[-1] in group])
-        for group in _GROUPS
-    ]
+    mirror = np.array(mirrored(names))
+    parts = [name.split("_", 1)[-1].rstrip("0123456789") for name in names]
+    members = [np.array([i for i, p in enumerate(parts) if p in group]) for group in _GROUPS]
     frames = np.flatnonzero(visible)
     swapped = np.zeros((len(visible), 2), bool)
     states = [(False, False), (True, False), (False, True), (True, True)]

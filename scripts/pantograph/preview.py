@@ -47,9 +47,11 @@ _EDGES += [
         ("ankle", "heel"),
         ("heel", "foot_index"),
         ("ankle", "foot_index"),
+        ("heel", "big_toe"),
+        ("ankle", "big_toe"),
     )
 ]
-_FOOT = ("ankle", "heel", "foot_index")
+_FOOT = ("ankle", "heel", "foot_index", "big_toe")
 
 
 def write_preview(out, video, people, keypoints, gravity, mesh, motion, robot, height=480, every=1):
