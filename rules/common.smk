@@ -8,6 +8,7 @@ import time
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
 from pantograph.config import ConfigError, job_environment, plan
+from pantograph.external import read_manifest
 
 try:
     PLAN = plan(config, workflow.basedir)
@@ -37,6 +38,24 @@ def routes_with(stage, method):
 def script(name):
     """A program of scripts/, relative, so that moving the project does not start it anew."""
     return os.path.relpath(f"{workflow.basedir}/scripts/{name}.py")
+
+
+def weights(name):
+    """Where weights of external/manifest.yaml belong, relative; in a command with :q."""
+    return external_path("file", name)
+
+
+def repository(name):
+    """Where the clone of a repository of the manifest belongs, relative; in a command with :q."""
+    return external_path("repository", name)
+
+
+def external_path(kind, name):
+    try:
+        path = getattr(read_manifest(workflow.basedir), kind)(name).path
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
+    return os.path.relpath(f"{workflow.basedir}/{path}")
 
 
 def options(name):
