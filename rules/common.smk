@@ -31,7 +31,7 @@ wildcard_constraints:
 
 def routes_with(stage, method):
     """A regular expression for the routes whose `stage` is done by `method`."""
-    found = [re.escape(name) for name, route in PLAN.routes.items() if route[stage] == method]
+    found = [re.escape(name) for name, route in PLAN.routes.items() if route.get(stage) == method]
     return "|".join(found) or "(?!)"
 
 
@@ -116,17 +116,23 @@ def refused_arguments():
     return shlex.join(word for words_of_row in words for word in words_of_row)
 
 
-def per_clip(product):
-    """The paths of a product for every route and video of the run."""
-    return [f"<results>/{route}/{video}/{product}" for route, video in PLAN.targets()]
+def per_clip(product, stage=None):
+    """The paths of a product for every video and every route of the run (that has `stage`)."""
+    return [
+        f"<results>/{route}/{video}/{product}"
+        for route, video in PLAN.targets()
+        if stage is None or stage in PLAN.routes[route]
+    ]
 
 
 def targets():
     """Everything that a run makes."""
-    products = ["quality.json", "scene.obj", "export"]
+    paths = per_clip("quality.json")
+    paths += per_clip("scene.obj", "mesh")
+    paths += per_clip("export", "retarget")
     if PLAN.settings["preview"]:
-        products.append("preview.mp4")
-    return ["<results>/summary.tsv", *(path for name in products for path in per_clip(name))]
+        paths += per_clip("preview.mp4", "retarget")
+    return ["<results>/summary.tsv", *paths]
 
 
 def show_summary(table):

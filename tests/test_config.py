@@ -235,6 +235,15 @@ def test_a_route_names_methods_that_exist(settings, tmp_path):
         assert message in str(error.value)
 
 
+def test_a_route_may_leave_stages_out(settings, tmp_path):
+    for part in ("config/schemas", "scripts", "resources/robots"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "config/routes").mkdir()
+    (tmp_path / "config/routes/short.yaml").write_text("body: landmarks\nretarget: trajectory\n")
+    run = plan({**settings, "route": "short"}, tmp_path)
+    assert run.routes == {"short": {"body": "landmarks", "retarget": "trajectory"}}
+
+
 def test_jobs_find_python_and_one_cache(settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     environment = job_environment({**settings, "jax_cache": "cache"})
