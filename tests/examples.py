@@ -88,4 +88,6 @@ def scene(count, camera_model="static", cam2world=None):
         cam2world=np.tile(np.eye(4), (count, 1, 1)) if cam2world is None else cam2world,
         points=np.zeros((0, 3), np.float32),
         colors=np.zeros((0, 3), np.uint8),
+        depth=np.full((count, 8, 6), 3.0, np.float16),
+        depth_confidence=np.full((count, 8, 6), 0.5, np.float16),
     )

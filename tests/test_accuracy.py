@@ -110,6 +110,19 @@ def test_focal_error_has_the_sign_of_too_long():
     assert accuracy.focal_error_percent(1.04 * intrinsics, intrinsics) == pytest.approx(4)
 
 
+def test_depth_errors_are_after_one_scale_for_the_clip():
+    rng = np.random.default_rng(0)
+    truth = np.kron(rng.uniform(1, 5, (3, 2, 3)), np.ones((1, 3, 3)))
+    depth = 3 * truth[:, 1::3, 1::3]
+    assert accuracy.depth_errors_percent(depth, truth) == pytest.approx((0, 100))
+    depth[2] *= 1.5
+    assert accuracy.depth_errors_percent(depth, truth) == pytest.approx((50 / 3, 200 / 3))
+    depth[2] = 0
+    truth[0, 0, 0] = 0
+    assert accuracy.depth_errors_percent(depth, truth) == pytest.approx((0, 100))
+    assert np.isnan(accuracy.depth_errors_percent(0 * depth, truth)).all()
+
+
 def test_floor_height_counts_planted_feet_only():
     truth = np.full((3, 2), 0.08)
     heights = truth + [0.02, 0.5]

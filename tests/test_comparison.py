@@ -13,7 +13,14 @@ from pantograph.conventions import MEDIAPIPE_LANDMARKS
 FRAMES = list(range(20, 80, 2))
 PERFECT = {
     "segment": {"mask_iou": 1, "recall_percent": 100, "id_switches": 0},
-    "scene": {"camera_correct": 1, "ate_mm": 0, "rotation_deg": 0, "focal_percent": 0},
+    "scene": {
+        "camera_correct": 1,
+        "ate_mm": 0,
+        "rotation_deg": 0,
+        "focal_percent": 0,
+        "depth_percent": 0,
+        "depth_within_percent": 100,
+    },
     "body": {"mpjpe_mm": 0, "pa_mpjpe_mm": 0, "acceleration_m_s2": 0, "stature_percent": 0},
     "contact": {"f1": 1},
     "align": {"w_mpjpe_mm": 0, "wa_mpjpe_mm": 0, "rte_percent": 0, "scale_percent": 0},
@@ -95,6 +102,10 @@ def test_the_scene_that_stages_get_has_no_unit_if_the_camera_travels(clip, trave
     assert ratio < 0.5
     values = comparison.measure("scene", {"scene": scene}, exact, {1: 1}, video)[1]
     assert values["ate_mm"] == pytest.approx(0, abs=0.01)
+    assert values["depth_percent"] == pytest.approx(0, abs=0.1)
+    without = dataclasses.replace(scene, depth=None)
+    values = comparison.measure("scene", {"scene": without}, exact, {1: 1}, video)[1]
+    assert np.isnan(values["depth_percent"])
     assert len(truth.inputs(clip[1], clip[0])["scene"].points) == 0
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from conftest import ROOT
 from pantograph import contracts
-from pantograph.contracts import Gravity, Keypoints, Motion, People, Video, World
+from pantograph.contracts import Gravity, Keypoints, Motion, People, Scene, Video, World
 from pantograph.errors import ContractError
 
 H5_PRODUCTS = [cls for cls in contracts.PRODUCTS.values() if cls is not Video]
@@ -27,6 +27,8 @@ def fill(owner, rng, sizes=SIZES):
         if "shape" in field.metadata:
             shape = [int(k) if k.isdigit() else sizes[k] for k in field.metadata["shape"]]
             values = rng.normal(scale=100.0, size=shape)
+            if field.metadata["limits"]:
+                values = rng.uniform(*field.metadata["limits"], size=shape)
             if field.metadata["dtype"] in ("?", "u1", "i4"):
                 values = rng.integers(0, 2, size=shape)
             setattr(owner, field.name, values.astype(field.metadata["dtype"]))
@@ -53,6 +55,7 @@ def assert_same(a, b):
             for pid in left:
                 assert_same(left[pid], right[pid])
         elif isinstance(left, np.ndarray):
+            assert isinstance(right, contracts.Frames) == field.metadata["lazy"]
             assert left.dtype == right.dtype, field.name
             np.testing.assert_array_equal(left, right, err_msg=field.name)
         else:
@@ -204,6 +207,43 @@ def test_an_interrupted_write_keeps_the_old_file(tmp_path, monkeypatch):
         example(World, seed=2).write(path)
     assert [item.name for item in tmp_path.iterdir()] == ["world.h5"]
     assert path.read_bytes() == before
+
+
+def test_depth_stays_in_its_file_and_is_checked_when_read(tmp_path):
+    path = tmp_path / "scene.h5"
+    product = example(Scene, sizes={**SIZES, "T": 6, "h": 40, "w": 60})
+    product.write(path)
+    with h5py.File(path) as h5:
+        assert h5["depth"].chunks == (1, 40, 60)
+    scene = Scene.read(path)
+    depth = scene.depth
+    assert depth.shape == (6, 40, 60) and len(depth) == 6
+    for index in (2, -1, slice(1, 5, 2), [4, 0, 0], np.arange(6) > 3):
+        np.testing.assert_array_equal(depth[index], product.depth[index])
+    scene.write(tmp_path / "again.h5")
+    assert (tmp_path / "again.h5").read_bytes() == path.read_bytes()
+    with h5py.File(path, "r+") as h5:
+        h5["depth"][3] = np.nan
+        h5["depth_confidence"][1] = 2
+    scene = Scene.read(path)
+    assert np.isfinite(scene.depth[:3]).all()
+    with pytest.raises(ContractError, match="depth: expected finite values, found 2400"):
+        scene.depth[2:4]
+    with pytest.raises(ContractError, match="depth_confidence: expected values from 0 to 1"):
+        scene.depth_confidence[1]
+    with h5py.File(path, "r+") as h5:
+        del h5["depth"]
+        h5["depth"] = np.zeros((5, 40, 60))
+    with pytest.raises(ContractError, match="depth: expected T = 6, found 5"):
+        Scene.read(path)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1e5])
+def test_a_depth_beyond_its_limits_is_refused(tmp_path, value):
+    product = example(Scene)
+    product.depth = np.full(product.depth.shape, value)
+    with pytest.raises(ContractError, match="depth: expected values from 0 to 65504"):
+        product.write(tmp_path / "x.h5")
 
 
 @given(

@@ -362,6 +362,20 @@ def test_people_are_drawn_where_their_joints_are():
         xy, _ = clip.project(joints, staged.cam2world, staged.scenario.intrinsics)
         x, y = np.floor(xy[0, [0, 3, 6]]).astype(int).T
         assert (picture.person[y, x] == k).all()
+        before = depth_of(joints[0, [0, 3, 6]], staged.cam2world[0]) - picture.depth[y, x]
+        assert (before > 0.03).all() and (before < 0.25).all()
+
+
+def depth_of(points, pose):
+    return (points - pose[:3, 3]) @ pose[:3, 2]
+
+
+def test_depth_is_kept_at_the_middle_of_cells():
+    rows, columns = np.mgrid[:480, :854]
+    thin = clip.thin_depth(np.where(rows < 240, np.inf, columns + 0.5))
+    assert thin.shape == (96, 122) and thin.dtype == np.float16
+    assert (thin[:48] == 0).all()
+    np.testing.assert_allclose(thin[48:], np.tile((np.arange(122) + 0.5) * 7, (48, 1)))
 
 
 def test_a_shadow_falls_on_the_floor(model):
@@ -391,6 +405,7 @@ def test_the_clip_can_be_decoded_and_its_truth_read(made):
         assert float(container.streams.video[0].average_rate) == 30
     assert len(frames) == 6 and frames[0].shape == (160, 96, 3)
     check_truth(folder / "tiny.truth", 6)
+    check_depth(folder / "tiny.truth")
 
 
 def test_writing_again_gives_the_same_bytes(made, tmp_path):
@@ -406,6 +421,7 @@ def test_writing_again_gives_the_same_bytes(made, tmp_path):
 def test_committed_demo_truth(name):
     frames = len(SCENARIOS[name]().times)
     check_truth(DEMO / f"{name}.truth", frames)
+    check_depth(DEMO / f"{name}.truth")
     people = contracts.People.read(DEMO / f"{name}.truth" / "people.h5")
     for track in people.people.values():
         assert track.visible.mean() > 0.9
@@ -462,6 +478,22 @@ def check_truth(folder, frames):
     assert read["mesh"].box_names[0] == "floor"
     floor = read["mesh"].boxes[0]
     assert floor[2] + floor[5] / 2 == pytest.approx(0, abs=1e-6)
+
+
+def check_depth(folder):
+    """Depth, put into the room as the contract says, gives the floor and nothing below it."""
+    gravity = contracts.Gravity.read(folder / "gravity.h5")
+    depths = contracts.Scene.read(folder / "scene.h5").depth
+    width, height = 2 * gravity.intrinsics[0, :2, 2]
+    for frame in (0, len(depths) - 1):
+        depth = depths[frame].astype(float)
+        cells = np.stack(np.meshgrid(*(np.arange(n) + 0.5 for n in depth.shape[::-1])), -1)
+        xy = cells * [width / depth.shape[1], height / depth.shape[0]]
+        rays = np.dstack([xy, np.ones(depth.shape)]) @ np.linalg.inv(gravity.intrinsics[frame]).T
+        pose = gravity.cam2world[frame].astype(float)
+        up = depth[..., None] * rays @ pose[2, :3] + pose[2, 3]
+        assert depth.min() > 0 and up.min() > -0.01
+        assert (np.abs(up) < 0.005).mean() > 0.1
 
 
 def test_room_mesh_is_closed_and_stands_on_the_floor():

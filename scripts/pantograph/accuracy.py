@@ -136,6 +136,43 @@ def focal_error_percent(intrinsics, truth):
     return float(100 * (np.median(ratio) - 1))
 
 
+def depth_errors_percent(depth, truth, factor=1.25):
+    """Errors of depth maps after one scale for all of them: (AbsRel, share within `factor`), %.
+
+    depth (T, h, w) and truth (T, H, W) of the same pictures, 0 where unknown. A cell of the truth
+    is compared with the one of `depth` under its centre. The scale is the median of truth over
+    depth. Both figures are means over the frames of a frame's mean: |d - d*| / d*, and the share
+    of cells in which max(d / d*, d* / d) is below `factor` ("delta < 1.25").
+    Eigen et al., "Depth map prediction from a single image using a multi-scale deep network",
+    NeurIPS 2014. NaN where nothing can be compared.
+    """
+    ratios = []
+    for t in range(len(truth)):
+        exact = np.asarray(truth[t], float)
+        found = resized(np.asarray(depth[t], float), exact.shape)
+        known = (exact > 0) & (found > 0)
+        ratios.append(found[known] / exact[known])
+    together = np.concatenate([np.zeros(0), *ratios])
+    if not len(together):
+        return float("nan"), float("nan")
+    scale = 1 / np.median(together)
+    ratios = [scale * ratio for ratio in ratios]
+    relative = [_mean(np.abs(ratio - 1)) for ratio in ratios]
+    within = [_mean(np.maximum(ratio, 1 / ratio) < factor) for ratio in ratios]
+    return 100 * _mean(relative), 100 * _mean(within)
+
+
+def resized(picture, shape):
+    """A picture (h, w) at another size (H, W): what lies under the centre of each new cell."""
+    if picture.shape == tuple(shape):
+        return picture
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(int)
+        for new, old in zip(shape, picture.shape, strict=True)
+    )
+    return picture[rows[:, None], columns]
+
+
 def floor_height_error_mm(heights, truth, contact):
     """Mean of feet's heights over the floor less the true ones where they truly touch, mm.
 

@@ -50,6 +50,8 @@ FIGURES = (
     Figure("scene", "ate_mm", "mm", "RMS camera position after a fit (similarity if sfm)", 0),
     Figure("scene", "rotation_deg", "deg", "camera rotation after one turn of the world", 2),
     Figure("scene", "focal_percent", "%", "focal length", 1),
+    Figure("scene", "depth_percent", "%", "AbsRel of depth maps, one scale per clip", 1),
+    Figure("scene", "depth_within_percent", "%", "of their cells, factor below 1.25", 1),
     Figure("body", "mpjpe_mm", "mm", "joints in the camera frame, hips together", 0, 75),
     Figure("body", "pa_mpjpe_mm", "mm", "joints after a similarity per frame", 0, 55),
     Figure("body", "acceleration_m_s2", "m/s^2", "error of the joints' acceleration", 1),
@@ -136,7 +138,11 @@ def _segment(products, truth, pid, true):
     track = true_people.people[true]
     overlap = np.full((len(track.visible), len(ids), len(true_people.people)), np.nan)
     for t in range(len(overlap)):
-        masks = {k: _resized(people.mask(k, t), shape) for k in ids if people.people[k].visible[t]}
+        masks = {
+            k: accuracy.resized(people.mask(k, t), shape)
+            for k in ids
+            if people.people[k].visible[t]
+        }
         for column, other in enumerate(true_people.people):
             if true_people.people[other].visible[t]:
                 for k, mask in masks.items():
@@ -179,11 +185,16 @@ def _pose2d(products, truth, pid, true, video):
 def _scene(scene, truth):
     pose, exact = scene.cam2world, truth.cam2world
     travels = truth.camera_model == "sfm"
+    depth = (float("nan"), float("nan"))
+    if scene.depth is not None and truth.depth is not None:
+        depth = accuracy.depth_errors_percent(scene.depth, truth.depth)
     return {
         "camera_correct": float(scene.camera_model == truth.camera_model),
         "ate_mm": accuracy.ate_mm(pose[:, :3, 3], exact[:, :3, 3], scale=travels),
         "rotation_deg": accuracy.rotation_error_deg(pose[:, :3, :3], exact[:, :3, :3]),
         "focal_percent": accuracy.focal_error_percent(scene.intrinsics, truth.intrinsics),
+        "depth_percent": depth[0],
+        "depth_within_percent": depth[1],
     }
 
 
@@ -335,16 +346,6 @@ def _surface(mesh, path):
     above = points[:, 2] > -0.02
     near = cKDTree(path[:, :2]).query(points[:, :2], distance_upper_bound=_NEAR)[0] < _NEAR
     return points[above & near]
-
-
-def _resized(mask, shape):
-    if mask.shape == shape:
-        return mask
-    rows, columns = (
-        ((np.arange(new) + 0.5) * old / new).astype(int)
-        for new, old in zip(shape, mask.shape, strict=True)
-    )
-    return mask[rows[:, None], columns]
 
 
 def _mean(values):

@@ -31,15 +31,48 @@ ACCEPTED = "accepted"
 REJECTED = "rejected"
 
 
-def array(shape, dtype, doc, optional=False):
-    """A dataclass field for an array: `shape` as in "T,J,2", `dtype` one of f4 f8 i4 u1 ?."""
+def array(shape, dtype, doc, optional=False, limits=None, lazy=False):
+    """A dataclass field for an array: `shape` as in "T,J,2", `dtype` one of f2 f4 f8 i4 u1 ?.
+
+    limits: smallest and largest value allowed. lazy: `read()` gives `Frames` instead of values.
+    """
     metadata = {"shape": tuple(shape.split(",")), "dtype": dtype, "doc": doc, "optional": optional}
-    return field(default=None, metadata=metadata)
+    return field(default=None, metadata={**metadata, "limits": limits, "lazy": lazy})
 
 
 def names(axis, doc):
     """A dataclass field for the names along one axis, a list of strings."""
     return field(default=None, metadata={"names": axis, "doc": doc, "optional": False})
+
+
+class Frames:
+    """A large array of a file, `(T, ...)`, of which indexing by frame reads the asked rows.
+
+    The index is what selects rows of an array: an integer, a slice, or an array of integers or
+    bools. Raises ContractError if rows hold values that are not finite or beyond the limits of
+    their field.
+    """
+
+    def __init__(self, dataset, spec, where):
+        self.shape, self.dtype = dataset.shape, dataset.dtype
+        self._file, self._name = dataset.file.filename, dataset.name
+        self._spec, self._where = spec, where
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, index):
+        rows = np.arange(len(self))[index]
+        with h5py.File(self._file, "r") as h5:
+            data = h5[self._name]
+            out = np.empty(rows.shape + self.shape[1:], self.dtype)
+            for place in np.ndindex(rows.shape):
+                out[place] = data[rows[place]]
+        _check_values(out, self._spec, f"{self._where}: {self._spec.name}")
+        return out
+
+    def __array__(self, dtype=None, copy=None):
+        return self[:].astype(dtype or self.dtype)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -298,6 +331,12 @@ class Scene(Product):
 
     camera_model is "static", "rotation" (turns on the spot) or "sfm" (travels); only the last
     has points, and its unit is arbitrary unless `metric`.
+
+    Depth maps cover the whole picture, people included, with h x w cells. Cell (row, column) is
+    at pixel ((column + 0.5) width / w, (row + 0.5) height / h), so that its camera matrix is
+    `intrinsics` with the first row times w / width and the second times h / height. A value z is
+    the point z K^-1 (x, y, 1) in the camera's axes, in the unit of `cam2world`. `read()` leaves
+    depth in the file (`Frames`).
     """
 
     camera_model: str = ""
@@ -306,7 +345,17 @@ class Scene(Product):
     cam2world: np.ndarray = array("T,4,4", "f4", "camera pose per frame")
     points: np.ndarray = array("N,3", "f4", "static points, world")
     colors: np.ndarray = array("N,3", "u1", "RGB of the points")
-    depth: np.ndarray | None = array("T,h,w", "f4", "depth map per frame", optional=True)
+    depth: np.ndarray | Frames | None = array(
+        "T,h,w",
+        "f2",
+        "distance along the camera's z; 0 where unknown",
+        optional=True,
+        limits=(0, 65504),
+        lazy=True,
+    )
+    depth_confidence: np.ndarray | Frames | None = array(
+        "T,h,w", "f2", "in [0, 1]", optional=True, limits=(0, 1), lazy=True
+    )
     SCHEMA = "scene"
 
 
@@ -543,10 +592,11 @@ def _check_fields(owner, where, prefix, sizes):
             if spec.metadata["optional"]:
                 continue
             raise ContractError(f"{label} is missing")
-        value = np.asarray(value)
+        if not isinstance(value, Frames):
+            value = np.asarray(value)
         expected = spec.metadata["shape"]
         text = "(" + ", ".join(expected) + ")"
-        if value.ndim != len(expected):
+        if len(value.shape) != len(expected):
             raise ContractError(f"{label}: expected shape {text}, found {value.shape}")
         for axis, letter in enumerate(expected):
             size = value.shape[axis]
@@ -558,9 +608,21 @@ def _check_fields(owner, where, prefix, sizes):
         dtype = np.dtype(spec.metadata["dtype"])
         if value.dtype.kind != dtype.kind and not (dtype.kind == "f" and value.dtype.kind in "iu"):
             raise ContractError(f"{label}: expected dtype {dtype}, found {value.dtype}")
-        if dtype.kind == "f" and not np.all(np.isfinite(value)):
-            count = int(np.size(value) - np.isfinite(value).sum())
-            raise ContractError(f"{label}: expected finite values, found {count} that are not")
+        if not isinstance(value, Frames):
+            _check_values(value, spec, label)
+
+
+def _check_values(value, spec, label):
+    if value.dtype.kind == "f" and not np.all(np.isfinite(value)):
+        count = int(np.size(value) - np.isfinite(value).sum())
+        raise ContractError(f"{label}: expected finite values, found {count} that are not")
+    if spec.metadata["limits"] and value.size:
+        low, high = spec.metadata["limits"]
+        if value.min() < low or value.max() > high:
+            raise ContractError(
+                f"{label}: expected values from {low} to {high}, "
+                f"found {value.min():g} to {value.max():g}"
+            )
 
 
 def _check_size(sizes, letter, size, label):
@@ -576,13 +638,19 @@ def _write_fields(group, owner):
         value = getattr(owner, spec.name)
         if value is None:
             continue
-        value = np.ascontiguousarray(np.asarray(value, dtype=spec.metadata["dtype"]))
-        options: dict[str, Any] = {}
-        if value.nbytes > 4096:
-            options = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
-            if spec.name in ("masks", "depth"):
-                options["chunks"] = (1,) + value.shape[1:]
-        group.create_dataset(spec.name, data=value, track_times=False, **options)
+        dtype = np.dtype(spec.metadata["dtype"])
+        options: dict[str, Any] = {"shape": value.shape, "dtype": dtype, "track_times": False}
+        if int(np.prod(value.shape)) * dtype.itemsize > 4096:
+            options.update(compression="gzip", compression_opts=4, shuffle=True)
+            if spec.name == "masks" or spec.metadata["lazy"]:
+                options["chunks"] = (1,) + tuple(value.shape[1:])
+        if spec.metadata["lazy"]:
+            dataset = group.create_dataset(spec.name, **options)
+            for t in range(len(value)):
+                dataset[t] = value[t]
+        else:
+            value = np.ascontiguousarray(np.asarray(value, dtype=dtype))
+            group.create_dataset(spec.name, data=value, **options)
 
 
 def _read_fields(group, owner, where):
@@ -592,4 +660,6 @@ def _read_fields(group, owner, where):
         setattr(owner, spec.name, json.loads(group.attrs[spec.name]))
     for spec in _array_fields(owner):
         if spec.name in group:
-            setattr(owner, spec.name, group[spec.name][...])
+            stored = group[spec.name]
+            lazy = spec.metadata["lazy"]
+            setattr(owner, spec.name, Frames(stored, spec, where) if lazy else stored[...])

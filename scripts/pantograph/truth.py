@@ -73,6 +73,7 @@ def inputs(truth, video):
             metric=False,
             cam2world=pose,
             points=factor * scene.points[kept],
+            depth=None if scene.depth is None else factor * scene.depth[:],
             colors=scene.colors[kept],
         ),
         "world": world(gravity, scene),

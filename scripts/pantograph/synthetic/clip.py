@@ -77,14 +77,17 @@ def write(scenario, folder, crf=22):
     staged = stage(scenario)
     folder = Path(folder)
     path = folder / f"{scenario.name}.mp4"
-    people = []
+    people, depth = [], []
 
-    def encode(temporary):
-        # the container is told by name, the temporary file has no suffix
-        people.extend(_encode(temporary, scenario, pictures(staged), crf))
+    def seen():
+        for picture in pictures(staged):
+            people.append(picture.person)
+            depth.append(thin_depth(picture.depth))
+            yield picture.rgb
 
-    contracts.atomic_write(path, encode)
-    for name, product in truth(staged, np.stack(people)).items():
+    # the container is told by name, the temporary file has no suffix
+    contracts.atomic_write(path, lambda temporary: _encode(temporary, scenario, seen(), crf))
+    for name, product in truth(staged, np.stack(people), np.stack(depth)).items():
         product.method = METHOD
         product.parameters = {"scenario": scenario.name}
         product.source_sha256 = contracts.sha256(path)
@@ -99,13 +102,11 @@ def finished(path):
 
 
 def _encode(path, scenario, frames, crf):
-    # Returns the person pictures. One thread and no lookahead: x264's lookahead makes other
-    # bytes from the same frames
+    # one thread and no lookahead: x264's lookahead makes other bytes from the same frames
     from fractions import Fraction
 
     import av
 
-    people = []
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream(
             "libx264", rate=Fraction(scenario.fps).limit_denominator(1001)
@@ -117,23 +118,32 @@ def _encode(path, scenario, frames, crf):
             "preset": "slow",
             "x264-params": "rc-lookahead=0:no-mbtree=1:bframes=0",
         }
-        for picture in frames:
-            people.append(picture.person)
-            frame = av.VideoFrame.from_ndarray(picture.rgb, format="rgb24")
+        for rgb in frames:
+            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    return people
 
 
 # ---------------------------------------------------------------------------------------------
 # truth
 
 
-def truth(staged, person, point_count=1000, mask_scale=2):
+def thin_depth(depth, largest=7):
+    """Depth (h, w) float16 of a picture's depth (H, W), 0 where nothing is.
+
+    Of every cell the pixel in its middle is kept: H / h and W / w are the largest odd divisors
+    up to `largest`, so that cells have one.
+    """
+    steps = [max(k for k in range(1, largest + 1, 2) if count % k == 0) for count in depth.shape]
+    kept = depth[steps[0] // 2 :: steps[0], steps[1] // 2 :: steps[1]]
+    return np.where(np.isfinite(kept), kept, 0).astype(np.float16)
+
+
+def truth(staged, person, depth=None, point_count=1000, mask_scale=2):
     """The products of a clip, name -> product.
 
-    person (T, H, W) int: the actor in each pixel, -1 for none. People are numbered from 1 by
-    their average mask area.
+    person (T, H, W) int: the actor in each pixel, -1 for none; depth (T, h, w), m: as the scene
+    has it. People are numbered from 1 by their average mask area.
     """
     scenario = staged.scenario
     area = [(person == k).sum((1, 2)) for k in range(len(scenario.actors))]
@@ -181,6 +191,7 @@ def truth(staged, person, point_count=1000, mask_scale=2):
             metric=True,
             cam2world=cam2world,
             points=(points - first[:3, 3]) @ first[:3, :3],
+            depth=depth,
             **world,
         ),
         "gravity": contracts.Gravity(

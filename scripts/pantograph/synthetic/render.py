@@ -32,10 +32,12 @@ class Figure:
 
 @dataclass
 class Picture:
-    """rgb (H, W, 3) uint8; person (H, W) int8, -1 for the room, else the index of the figure."""
+    """rgb (H, W, 3) uint8; person (H, W) int8, -1 for the room, else the index of the figure;
+    depth (H, W) along the camera's z at the pixels' centres, m, infinite where nothing is."""
 
     rgb: np.ndarray
     person: np.ndarray
+    depth: np.ndarray
 
 
 class Renderer:
@@ -58,7 +60,7 @@ class Renderer:
 
         pose = np.asarray(cam2world, float)
         color, depth, points, light = self._room(pose)
-        color, light = color.copy(), light.copy()
+        color, depth, light = color.copy(), depth.copy(), light.copy()
         person = np.full((self.height, self.width), -1, np.int8)
         shadow = _ShadowMap(self.room, figures)
         for window in shadow.windows(pose, self.intrinsics, self.width, self.height):
@@ -70,7 +72,7 @@ class Renderer:
             color = cv2.GaussianBlur(color, (0, 0), self.blur)
         dy, dx = self.rng.integers(0, 64, 2)
         color += self.grain[dy : dy + self.height, dx : dx + self.width]
-        return Picture(np.clip(color + 0.5, 0, 255).astype(np.uint8), person)
+        return Picture(np.clip(color + 0.5, 0, 255).astype(np.uint8), person, depth)
 
     def _room(self, pose):
         # kept while the camera stands still
@@ -125,6 +127,7 @@ class Renderer:
         row, column = hits.row, hits.column
         front = hits.depth < depth[row, column]
         row, column, faces, weight = row[front], column[front], faces[front], hits.weight[front]
+        depth[row, column] = hits.depth[front]
 
         def mix(values):
             return np.einsum("nk,nka->na", weight, values[faces])
