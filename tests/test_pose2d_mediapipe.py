@@ -11,7 +11,8 @@ import pose2d_mediapipe
 from pantograph import keypoints
 from pantograph.contracts import Keypoints, People, PersonTrack, Video, pack_mask
 from pantograph.conventions import MEDIAPIPE_LANDMARKS
-from pantograph.keypoints import MIRROR, Reading, read_pose, smooth_regions, smoothest
+from pantograph.keypoints import MIRROR, Reading, read_pose, smoothest
+from pantograph.regions import smooth_regions
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "resources" / "demo"

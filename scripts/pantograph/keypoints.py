@@ -7,20 +7,17 @@ from dataclasses import astuple, dataclass
 
 import cv2
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 from .contracts import Keypoints, People, PersonKeypoints, Video
 from .conventions import MEDIAPIPE_LANDMARKS, mirrored
 from .errors import Rejected
 from .mediapipe_graph import PoseLandmarker
+from .regions import person_regions
 from .tracking import BODY, fill
 from .video import frames, scaled_size
 
 CROP = 256
 """Side of the picture that the model sees, px: a smaller region is read at a higher resolution."""
-
-REGION_SIGMA = {"centre": 1.0, "side": 4.0, "rotation": 2.0}
-"""Smoothing of the regions over time, frames at 30 per second."""
 
 TRUST_DISTANCE = 0.04
 """Distance between the direct and the mirrored reading, over the region's side, that halves the
@@ -82,40 +79,6 @@ def find_keypoints(
         dropped={str(pid): "no landmarks found" for pid in found if pid not in kept},
         stats={"frames_seen": {str(pid): int(p.visible.sum()) for pid, p in kept.items()}},
     )
-
-
-def person_regions(person, fps):
-    """Crop regions (T, 4) of a PersonTrack, px of the video and rad.
-
-    Those that `segment` gave, smoothed; where it gave none, squares around the boxes.
-    """
-    regions = person.regions
-    if regions is None:
-        low, high = person.boxes[:, :2], person.boxes[:, 2:]
-        side = 1.25 * (high - low).max(1, keepdims=True)
-        regions = np.concatenate([(low + high) / 2, side, np.zeros_like(side)], 1)
-    return smooth_regions(regions, person.visible, fps)
-
-
-def smooth_regions(regions, visible, fps):
-    """Smooth crop regions (T, 4) over time within the frames where the person is visible.
-
-    A crop that shakes makes the landmarks shake.
-    """
-    regions = np.array(regions, np.float64)
-    frames_seen = np.flatnonzero(visible)
-    if len(frames_seen) == 0:
-        return regions
-    breaks = np.flatnonzero(np.diff(frames_seen) > 1) + 1
-    for run in np.split(frames_seen, breaks):
-        sigma = {name: value * fps / 30 for name, value in REGION_SIGMA.items()}
-        part = regions[run]
-        rotation = np.unwrap(part[:, 3])
-        regions[run, :2] = gaussian_filter1d(part[:, :2], sigma["centre"], 0, mode="nearest")
-        side = gaussian_filter1d(np.log(part[:, 2]), sigma["side"], mode="nearest")
-        regions[run, 2] = np.exp(side)
-        regions[run, 3] = gaussian_filter1d(rotation, sigma["rotation"], mode="nearest")
-    return regions
 
 
 def read_pose(landmarker, rgb, region, flip):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-import cv2
 import numpy as np
 
-from . import tracking
-from .contracts import People, PersonTrack, Video, pack_mask
+from . import masks, tracking
+from .contracts import People, Video
 from .errors import Rejected
 from .mediapipe_graph import PoseDetector, PoseLandmarker, confirms, detect_in_tiles
 from .video import frames, read_span, scaled_size
@@ -86,30 +85,18 @@ def _tracks(people, video, shape):
     count = video.frame_count
     factor = np.array([video.width / shape[1], video.height / shape[0]])
     tracks = {
-        pid: PersonTrack(
-            visible=np.zeros(count, bool),
-            boxes=np.zeros((count, 4), np.float32),
-            score=np.zeros(count, np.float32),
-            masks=np.zeros((count, shape[0], (shape[1] + 7) // 8), np.uint8),
-            regions=np.zeros((count, 4), np.float32),
-        )
-        for pid in range(1, len(people) + 1)
+        pid: masks.empty_track(count, shape, regions=True) for pid in range(1, len(people) + 1)
     }
     for frame in range(count):
         present = [(pid, items[frame]) for pid, items in enumerate(people, 1) if frame in items]
-        masks = tracking.own_masks([item for _, item in present], shape)
-        for (pid, item), mask in zip(present, masks, strict=True):
+        owned = tracking.own_masks([item for _, item in present], shape)
+        for (pid, item), mask in zip(present, owned, strict=True):
             if mask.sum() < MASK_AREA * item.scale**2:
                 continue
             if item.touching and tracking.visible_share(item, mask) < VISIBLE_SHARE:
                 continue
-            track = tracks[pid]
-            track.visible[frame] = True
-            x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
-            track.boxes[frame] = np.array([x, y, x + width, y + height]) * np.tile(factor, 2)
-            track.score[frame] = item.score
-            track.masks[frame] = pack_mask(mask)
-            track.regions[frame] = (
+            masks.put(tracks[pid], frame, mask, item.score, factor)
+            tracks[pid].regions[frame] = (
                 *item.region[:2] * factor,
                 item.region[2] * factor[0],
                 item.region[3],

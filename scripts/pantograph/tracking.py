@@ -23,6 +23,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from .conventions import MEDIAPIPE_LANDMARKS
+from .masks import Size, choose
 
 _INDEX = {name: i for i, name in enumerate(MEDIAPIPE_LANDMARKS)}
 
@@ -703,21 +704,6 @@ def rank(people, frame_count, fps, shape, min_seconds=0.5, min_height=0.1, bysta
         # 1.7 m at the person's scale: a squat does not make a person small
         return 1.7 * float(np.median([o.scale for o in items.values()]))
 
-    people = sorted(people, key=area, reverse=True)
-    tallest = max((stature(p) for p in people if len(p) >= min_seconds * fps), default=0.0)
-    kept, dropped = [], []
-    for items in people:
-        size = stature(items)
-        if len(items) < min_seconds * fps:
-            reason = f"seen in {len(items)} frames, expected {math.ceil(min_seconds * fps)} or more"
-        elif size < min_height * min(shape):
-            reason = f"{size:.0f} px tall at working size, expected {min_height * min(shape):.0f}"
-        elif size < bystander * tallest:
-            reason = f"bystander: {size / tallest:.2f} of the tallest person's height"
-        elif limit and len(kept) >= limit:
-            reason = f"only the {limit} largest people are kept"
-        else:
-            kept.append(items)
-            continue
-        dropped.append((items, reason))
-    return Ranked(kept, dropped)
+    sizes = [Size(area(items), len(items), stature(items)) for items in people]
+    kept, dropped = choose(sizes, fps, min_seconds, min_height * min(shape), bystander, limit)
+    return Ranked([people[i] for i in kept], [(people[i], reason) for i, reason in dropped])
