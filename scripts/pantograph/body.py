@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from . import pickles
 from .contracts import atomic_write
 from .conventions import SMPL_PARENTS
 from .errors import PantographError
@@ -224,10 +225,12 @@ def _model(name, content, path):
     if missing:
         raise PantographError(f"{path}: no SMPL body, {', '.join(missing)} missing")
     try:
-        arrays = {key: np.asarray(_evaluate(content[key]), float) for key in needed if key != "f"}
-        faces = np.asarray(_evaluate(content["f"])).astype(np.int32)
+        arrays = {
+            key: np.asarray(pickles.evaluate(content[key]), float) for key in needed if key != "f"
+        }
+        faces = np.asarray(pickles.evaluate(content["f"])).astype(np.int32)
         posedirs = content.get("posedirs")
-        posedirs = None if posedirs is None else np.asarray(_evaluate(posedirs), float)
+        posedirs = None if posedirs is None else np.asarray(pickles.evaluate(posedirs), float)
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise PantographError(f"{path}: a SMPL array could not be read ({error})") from error
     count = len(arrays["v_template"])
@@ -255,73 +258,10 @@ def _model(name, content, path):
     )
 
 
-class _Stub:
-    # an object of a class that is not loaded: its name and what it holds
-    kind = ""
-
-    def __setstate__(self, state):
-        self.state = state
-
-
-def _stub(module, name):
-    return type(name, (_Stub,), {"kind": f"{module}.{name}"})
-
-
-def _evaluate(value):
-    """The array that a stub stands for; sparse matrices become dense."""
-    if not isinstance(value, _Stub):
-        return value
-    state = value.state
-    if value.kind == "chumpy.ch.Ch":
-        return np.asarray(state["x"])
-    if value.kind == "chumpy.reordering.Select":
-        flat = np.asarray(_evaluate(state["a"])).ravel()[np.asarray(state["idxs"])]
-        return flat.reshape(state["preferred_shape"]) if "preferred_shape" in state else flat
-    from scipy import sparse
-
-    matrix = {"csc_matrix": sparse.csc_matrix, "csr_matrix": sparse.csr_matrix}[
-        type(value).__name__
-    ]
-    return matrix(
-        (state["data"], state["indices"], state["indptr"]), shape=state["_shape"]
-    ).toarray()
-
-
-def _reconstruct(cls, base, state):
-    # copyreg's helper of old pickles, for stubs only
-    if not (isinstance(cls, type) and issubclass(cls, _Stub)):
-        raise pickle.UnpicklingError(f"refused to rebuild {cls!r}")
-    return cls()
-
-
-class _Unpickler(pickle.Unpickler):
-    """Builds numpy arrays and stubs, and nothing else."""
-
-    def find_class(self, module, name):
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-            if name in ("_reconstruct", "scalar"):
-                return getattr(np.core.multiarray, name)
-        elif module == "numpy" and name in ("ndarray", "dtype"):
-            return getattr(np, name)
-        elif module == "_codecs" and name == "encode":
-            import _codecs
-
-            return _codecs.encode
-        elif module in ("copy_reg", "copyreg") and name == "_reconstructor":
-            return _reconstruct
-        elif module in ("__builtin__", "builtins") and name == "object":
-            return object
-        elif (module, name) in (("chumpy.ch", "Ch"), ("chumpy.reordering", "Select")):
-            return _stub(module, name)
-        elif module.startswith("scipy.sparse") and name in ("csc_matrix", "csr_matrix"):
-            return _stub(module, name)
-        raise pickle.UnpicklingError(f"the file asks for {module}.{name}, which is not allowed")
-
-
 def _read_pickle(path):
     try:
         with open(path, "rb") as stream:
-            content = _Unpickler(stream, encoding="latin1").load()
+            content = pickles.load(stream)
     except Exception as error:  # a damaged pickle may raise almost anything
         raise PantographError(f"{path}: not a readable SMPL pickle ({error})") from error
     if not isinstance(content, dict):
