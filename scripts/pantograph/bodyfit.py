@@ -351,25 +351,6 @@ def _problem(model):
     )
 
 
-def translation_from_landmarks(xyz, xy, weight, intrinsics):
-    """Translations (T, 3) that bring 3D landmarks onto their 2D ones, by linear least squares.
-
-    xyz: (T, M, 3) m in camera axes; xy: (T, M, 2) px; weight: (T, M); intrinsics: (T, 3, 3).
-    """
-    focal = np.stack([intrinsics[:, 0, 0], intrinsics[:, 1, 1]], -1)[:, None]
-    ray = (xy - intrinsics[:, None, :2, 2]) / focal
-    zero, one = np.zeros(ray.shape[:2]), np.ones(ray.shape[:2])
-    rows = np.stack(
-        [np.stack([one, zero, -ray[..., 0]], -1), np.stack([zero, one, -ray[..., 1]], -1)], 2
-    )
-    right = ray * xyz[..., 2:] - xyz[..., :2]
-    scale = np.maximum(weight, 1e-4)[..., None]
-    rows = (rows * scale[..., None]).reshape(len(xyz), -1, 3)
-    right = (right * scale).reshape(len(xyz), -1)
-    normal = np.einsum("trk,trl->tkl", rows, rows)
-    return np.linalg.solve(normal, np.einsum("trk,tr->tk", rows, right)[..., None])[..., 0]
-
-
 def observed_frames(visible, fps):
     """Frames (T,) that a track covers: the visible ones and gaps of at most LONGEST_BRIDGE."""
     covered = visible.copy()
@@ -411,7 +392,7 @@ def fit(model, person, names, intrinsics, fps, stature=None, iterations=40):
     hips = [landmarks.NAMES.index(f"{side}_hip") for side in ("left", "right")]
     xyz = xyz - xyz[:, hips].mean(1, keepdims=True)
 
-    middle = interpolate(translation_from_landmarks(xyz, xy, score, camera), visible)
+    middle = interpolate(landmarks.solve_translation(xyz, xy, score, camera), visible)
     xyz = interpolate(xyz, visible)
     local = initial_pose(model.J_template, lambda name: xyz[:, landmarks.NAMES.index(name)])
     start = pack(local[:, 0], local[:, 1:], middle)

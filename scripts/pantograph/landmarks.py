@@ -86,6 +86,78 @@ def picture_size(xy, score):
     return float(np.median(sizes)) if sizes else float("nan")
 
 
+def attach(joints, rotations):
+    """Fitted landmarks (T, M, 3) on joints (T, 24, 3) that are turned by `rotations`
+    (T, 24, 3, 3), the global ones."""
+    turned = np.einsum("tmab,mb->tma", rotations[:, FRAMES], OFFSETS)
+    return joints[:, CARRIERS] + turned
+
+
+def solve_translation(xyz, xy, weight, intrinsics):
+    """Translations (T, 3) that bring 3D landmarks onto their 2D ones, by linear least squares.
+
+    A point X at translation t is seen at pixel u when (X + t)_x = r_x (X + t)_z and likewise for
+    y, r = K^-1 u: two equations per landmark, linear in t.
+
+    xyz: (T, M, 3) m in camera axes; xy: (T, M, 2) px; weight: (T, M); intrinsics: (T, 3, 3).
+    """
+    focal = np.stack([intrinsics[:, 0, 0], intrinsics[:, 1, 1]], -1)[:, None]
+    ray = (xy - intrinsics[:, None, :2, 2]) / focal
+    zero, one = np.zeros(ray.shape[:2]), np.ones(ray.shape[:2])
+    rows = np.stack(
+        [np.stack([one, zero, -ray[..., 0]], -1), np.stack([zero, one, -ray[..., 1]], -1)], 2
+    )
+    right = ray * xyz[..., 2:] - xyz[..., :2]
+    scale = np.maximum(weight, 1e-4)[..., None]
+    rows = (rows * scale[..., None]).reshape(len(xyz), -1, 3)
+    right = (right * scale).reshape(len(xyz), -1)
+    normal = np.einsum("trk,trl->tkl", rows, rows)
+    return np.linalg.solve(normal, np.einsum("trk,tr->tk", rows, right)[..., None])[..., 0]
+
+
+def fit_translation(xyz, xy, weight, intrinsics, rounds=10):
+    """`solve_translation` in the picture and without landmarks that lie off.
+
+    The linear equations weigh an error by the landmark's depth; dividing the weights by the
+    depth found makes it an error in pixels. Weights also fall with the distance d to the keypoint
+    as 1 / (1 + (d / s)^2), s twice the frame's weighted median of d (Cauchy's loss), so that a few
+    wrong keypoints do not count. Shapes as there; weight 0 leaves a landmark out.
+
+    Returns translations (T, 3) and the weighted mean distance (T,) px; where a solution puts a
+    landmark behind the camera, the distance is infinite.
+    """
+    weight = np.asarray(weight, float)
+    focal = np.sqrt(intrinsics[:, 0, 0] * intrinsics[:, 1, 1])[:, None]
+    trust = weight
+    for _ in range(rounds):
+        transl = solve_translation(xyz, xy, trust, intrinsics)
+        distance, depth = _distances(xyz + transl[:, None], xy, intrinsics)
+        sigma = np.maximum(2 * _weighted_median(distance, weight), 1e-3 * focal[:, 0])[:, None]
+        robust = 1 / np.sqrt(1 + (distance / sigma) ** 2)
+        trust = weight * robust * np.median(depth, 1)[:, None] / depth
+    mean = (weight * distance).sum(1) / np.maximum(weight.sum(1), 1e-9)
+    return transl, np.where((depth > NEAREST).all(1), mean, np.inf)
+
+
+NEAREST = 0.1
+"""Least depth of a landmark, m."""
+
+
+def _distances(points, xy, intrinsics):
+    depth = np.maximum(points[..., 2], NEAREST)
+    focal = np.stack([intrinsics[:, 0, 0], intrinsics[:, 1, 1]], -1)[:, None]
+    seen = points[..., :2] / depth[..., None] * focal + intrinsics[:, None, :2, 2]
+    return np.linalg.norm(seen - xy, axis=-1), depth
+
+
+def _weighted_median(values, weight):
+    order = np.argsort(values, 1)
+    total = np.cumsum(np.take_along_axis(weight, order, 1), 1)
+    middle = (total < 0.5 * total[:, -1:]).sum(1, keepdims=True)
+    middle = np.minimum(middle, values.shape[1] - 1)
+    return np.take_along_axis(np.take_along_axis(values, order, 1), middle, 1)[:, 0]
+
+
 def viewing_rotations(xy, score, intrinsics):
     """Rotations (T, 3, 3) that turn a crop's axes into the camera's.
 
