@@ -466,9 +466,16 @@ def frame_of(up, cam2world, level):
     return rotation, np.array([-centre[0], -centre[1], -level])
 
 
-def to_gravity(world, contacts, keypoints, model):
-    """The `Gravity` product for a `World`. model: BodyModel that the people were solved with."""
-    up, places, stats = find_up(world, contacts, keypoints, model)
+def to_gravity(world, contacts, keypoints, model, up=None):
+    """The `Gravity` product for a `World`. model: BodyModel that the people were solved with.
+
+    up: the up direction in the world's axes, (3,); found by `find_up` where it is not given.
+    """
+    if up is None:
+        up, places, stats = find_up(world, contacts, keypoints, model)
+    else:
+        places = stances(world, contacts, keypoints, model)[0]
+        stats = {"stances": len(places)}
     heights, weights = sole_heights(world, contacts, keypoints, model, up)
     plane = None
     if world.camera_model == "sfm" and len(places):

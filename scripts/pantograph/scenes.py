@@ -27,8 +27,7 @@ def find_scene(video, people, gate, long_side=640, model="auto", static_px=0.6, 
         return camera.background(people, index, size)
 
     def grays():
-        for _, picture in frames(video, long_side):
-            yield cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        return gray_frames(video, long_side)
 
     count = video.frame_count
     stats = {}
@@ -44,19 +43,9 @@ def find_scene(video, people, gate, long_side=640, model="auto", static_px=0.6, 
     if model == "static":
         return scene
     motion = camera.follow(grays(), masks, working)
-    stats.update(
-        displacement_px=round(motion.displacement_px / scale, 2),
-        rotation_residual_px=round(motion.rotation_residual_px / scale, 2),
-        homography_inlier_fraction=round(motion.homography_inliers, 3),
-        homography_residual_px=round(motion.homography_residual_px / scale, 2),
-        tracks=round(motion.tracks),
-        lost_frames=motion.lost_frames,
-        focal_over_long_side=round(float(prior[0, 0]) / max(video.width, video.height), 4),
-    )
-    moves = motion.displacement_px > static_px
-    parallax = moves and (
-        motion.rotation_residual_px > parallax_px or motion.homography_inliers < 0.7
-    )
+    stats.update(describe_motion(motion, scale))
+    stats["focal_over_long_side"] = round(float(prior[0, 0]) / max(video.width, video.height), 4)
+    moves, parallax = judge_motion(motion, static_px, parallax_px)
     if model == "sfm" or (model == "auto" and parallax):
         reason = _travel(scene, video, people, gate, grays, masks, size, working, motion)
         stats["sfm_refused"] = reason
@@ -66,6 +55,33 @@ def find_scene(video, people, gate, long_side=640, model="auto", static_px=0.6, 
         scene.camera_model = "rotation"
         scene.cam2world = camera.poses(motion.rotations)
     return scene
+
+
+def gray_frames(video, long_side):
+    """The frames of a clip in order, gray (h, w), the longer side at most long_side px."""
+    for _, picture in frames(video, long_side):
+        yield cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+
+
+def describe_motion(motion, scale):
+    """The numbers of a `camera.Motion`, px of the video; scale: working px over those."""
+    return {
+        "displacement_px": round(motion.displacement_px / scale, 2),
+        "rotation_residual_px": round(motion.rotation_residual_px / scale, 2),
+        "homography_inlier_fraction": round(motion.homography_inliers, 3),
+        "homography_residual_px": round(motion.homography_residual_px / scale, 2),
+        "tracks": round(motion.tracks),
+        "lost_frames": motion.lost_frames,
+    }
+
+
+def judge_motion(motion, static_px=0.6, parallax_px=1.0):
+    """Whether the camera of a `camera.Motion` moves at all, and whether it travels."""
+    moves = motion.displacement_px > static_px
+    parallax = moves and (
+        motion.rotation_residual_px > parallax_px or motion.homography_inliers < 0.7
+    )
+    return moves, parallax
 
 
 def _travel(scene, video, people, gate, grays, masks, size, working, motion):
