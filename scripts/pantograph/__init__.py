@@ -10,6 +10,7 @@ import os
 # JAX's solvers call OpenBLAS for thousands of small matrices; its threads, spinning while they
 # wait for one another, make that ten times slower and take the cores from everything else. It
 # reads this once, when scipy loads it.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+THREADS = ("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault(*THREADS)
 
 __version__ = "0.1.0"
