@@ -204,14 +204,18 @@ def build(gravity, contacts, model, fps):
     )
 
 
-def write_obj(mesh, path):
-    """Write a `Mesh` product as Wavefront OBJ, one object per box, z up, metres.
+def write_obj(mesh, path, by_box=True):
+    """Write a `Mesh` product as Wavefront OBJ, z up, metres: one object per box, or a single one.
 
     A rejected mesh gives a file that only says so.
     """
     lines = ["# z up, metres"]
     if mesh.rejected:
         lines = ["# no mesh: " + " ".join(mesh.reason.split())]
+    elif not by_box:
+        lines.append("o scene")
+        lines += ["v {:.6f} {:.6f} {:.6f}".format(*v) for v in mesh.vertices]
+        lines += ["f {} {} {}".format(*(f + 1)) for f in mesh.faces]
     else:
         for k, name in enumerate(mesh.box_names):
             lines.append(f"o {name}_{k}")
@@ -241,8 +245,6 @@ def write_surface(gravity, path, reach=4.0):
     (Kazhdan and Hoppe, 2013) in an octree as fine as the points, cut back to where they are
     dense.
     """
-    import pycolmap
-
     ways = np.concatenate([p.transl[p.valid] for p in gravity.people.values()])
     points = gravity.points.astype(float)
     if len(points) < 200 or len(ways) == 0:
@@ -254,42 +256,53 @@ def write_surface(gravity, path, reach=4.0):
     gaps = cKDTree(points).query(points, 13)[0][:, 1:].mean(1)
     kept = gaps < gaps.mean() + 2 * gaps.std()
     points, colors = points[kept], colors[kept]
-    normals = _normals(points, gravity.cam2world[:, :3, 3].mean(0))
+    viewer = gravity.cam2world[:, :3, 3].mean(0)
+    surface = poisson(points, normals(points, viewer), colors, float(np.median(gaps)))
+    atomic_write(path, lambda temporary: Path(temporary).write_bytes(surface))
+    return True
+
+
+def poisson(points, directions, colors, gap):
+    """The surface through points as the bytes of a PLY file, cut back to where they are dense.
+
+    points, directions (unit normals): (N, 3); colors: (N, 3) uint8; gap: distance between
+    neighbouring points, which the octree is made as fine as. Screened Poisson reconstruction
+    (Kazhdan and Hoppe, 2013).
+    """
+    import pycolmap
+
     kinds = [(axis, "<f4") for axis in ("x", "y", "z", "nx", "ny", "nz")]
     kinds += [(color, "u1") for color in ("red", "green", "blue")]
     rows = np.empty(len(points), kinds)
-    for name, column in zip(
-        rows.dtype.names, np.column_stack([points, normals, colors]).T, strict=True
-    ):
+    columns = np.column_stack([points, directions, colors]).T
+    for name, column in zip(rows.dtype.names, columns, strict=True):
         rows[name] = column
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(rows)}"]
     header += [f"property {'float' if kind == '<f4' else 'uchar'} {name}" for name, kind in kinds]
     header += ["end_header\n"]
     options = pycolmap.PoissonMeshingOptions()
-    levels = np.log2(np.ptp(points, axis=0).max() / np.median(gaps))
+    levels = np.log2(np.ptp(points, axis=0).max() / gap)
     options.depth = int(np.clip(np.ceil(levels) + 1, 5, 9))
     options.trim = max(2.0, levels - 2)
     options.num_threads = 1
     pycolmap.logging.minloglevel = 3
-
-    def write(temporary):
-        with tempfile.TemporaryDirectory(prefix="poisson") as folder:
-            cloud, surface = Path(folder) / "cloud.ply", Path(folder) / "surface.ply"
-            cloud.write_bytes("\n".join(header).encode() + rows.tobytes())
-            pycolmap.poisson_meshing(cloud, surface, options)
-            Path(temporary).write_bytes(surface.read_bytes())
-
-    atomic_write(path, write)
-    return True
+    with tempfile.TemporaryDirectory(prefix="poisson") as folder:
+        cloud, surface = Path(folder) / "cloud.ply", Path(folder) / "surface.ply"
+        cloud.write_bytes("\n".join(header).encode() + rows.tobytes())
+        pycolmap.poisson_meshing(cloud, surface, options)
+        return surface.read_bytes()
 
 
-def _normals(points, viewer, neighbours=16):
-    """Unit normals (N, 3) of points (N, 3), by their neighbours' flattest direction."""
+def normals(points, viewer, neighbours=16):
+    """Unit normals (N, 3) of points (N, 3), by their neighbours' flattest direction.
+
+    viewer: where they were seen from and the normals point to, (3,) or (N, 3).
+    """
     spots = points[cKDTree(points).query(points, neighbours)[1]]
     spots = spots - spots.mean(1, keepdims=True)
-    normals = np.linalg.eigh(np.swapaxes(spots, 1, 2) @ spots)[1][:, :, 0]
-    away = ((points - viewer) * normals).sum(1) > 0
-    return np.where(away[:, None], -normals, normals)
+    found = np.linalg.eigh(np.swapaxes(spots, 1, 2) @ spots)[1][:, :, 0]
+    away = ((points - viewer) * found).sum(1) > 0
+    return np.where(away[:, None], -found, found)
 
 
 def motion_fps(contacts, default=30.0):
