@@ -27,6 +27,7 @@ include: "rules/export.smk"
 include: "rules/quality.smk"
 include: "rules/preview.smk"
 include: "rules/summary.smk"
+include: "rules/external.smk"
 
 
 rule all:

@@ -51,11 +51,35 @@ def repository(name):
 
 
 def external_path(kind, name):
+    return os.path.relpath(f"{workflow.basedir}/{external(kind, name).path}")
+
+
+def external(kind, name):
     try:
-        path = getattr(read_manifest(workflow.basedir), kind)(name).path
+        return getattr(read_manifest(workflow.basedir), kind)(name)
     except ConfigError as error:
         sys.exit(f"error: {error}")
-    return os.path.relpath(f"{workflow.basedir}/{path}")
+
+
+def clone_stamp(name):
+    """The file that says that the clone of a repository was made, and goes with it."""
+    return os.path.relpath(f"{workflow.basedir}/external/repos/{name}/.git/pantograph")
+
+
+def clone_stamps(route):
+    """The stamps of every repository that the methods of a route call."""
+    manifest = read_manifest(workflow.basedir)
+    rules = [f"{stage}_{method}" for stage, method in PLAN.routes[route].items()]
+    names = {item.name: None for name in rules for item in manifest.needs(name)[0]}
+    return [clone_stamp(name) for name in names]
+
+
+def clone_arguments(wildcards):
+    """What the manifest says about a repository, as shell words."""
+    item = external("repository", wildcards.repository)
+    words = ["--url", item.url, "--commit", item.commit, "--path", repository(item.name)]
+    words += ["--submodules"] if item.submodules else []
+    return shlex.join(words)
 
 
 def options(name):

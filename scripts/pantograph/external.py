@@ -2,12 +2,17 @@
 
 The manifest says where each thing belongs below external/, where it comes from and which methods
 need it. Nothing here downloads anything.
+
+`python -m pantograph.external FILE` writes the tables of the manifest anew into a Markdown file,
+between the lines that start with `<!-- manifest` and `<!-- end`.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,3 +167,55 @@ def file_hash(path):
     """The SHA-256 of a file, in hexadecimal digits."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+# ---------------------------------------------------------------------------------------------
+# the tables of external/README.md
+
+
+def tables(manifest):
+    """The repositories and weights of a Manifest as Markdown."""
+    lines = [
+        "| repository | commit | licence | needed by |",
+        "|---|---|---|---|",
+    ]
+    for item in manifest.repositories.values():
+        name = f"[{item.name}]({item.url})"
+        users = _listed(item.methods) or item.note
+        lines.append(f"| {name} | `{item.commit[:10]}` | {item.licence} | {users} |")
+    lines += [
+        "",
+        "| file or folder in `external/weights` | from | licence | needed by |",
+        "|---|---|---|---|",
+    ]
+    for item in manifest.weights.values():
+        place = item.place
+        if item.pieces[0].path != item.path:
+            names = [piece.path.removeprefix(f"{item.path}/") for piece in item.pieces]
+            place = ", ".join(f"{place}/{name}" for name in names[:2])
+            place += f" and {len(names) - 2} more" if len(names) > 2 else ""
+        origin = f"{item.origin}, **after registration**" if item.registration else item.origin
+        users = _listed(item.methods) + (f" ({item.optional})" if item.optional else "")
+        lines.append(f"| {place} | {origin} | {item.licence} | {users} |")
+    return "\n".join(lines)
+
+
+def _listed(methods):
+    return ", ".join(f"`{method}`" for method in methods)
+
+
+def with_tables(text, manifest):
+    """A Markdown text with its tables made anew."""
+    found = re.sub(
+        r"(?s)(<!-- manifest[^\n]*-->\n).*?(\n<!-- end -->)",
+        lambda match: f"{match[1]}\n{tables(manifest)}\n{match[2]}",
+        text,
+    )
+    return found
+
+
+if __name__ == "__main__":
+    document = Path(sys.argv[1])
+    root = Path(__file__).resolve().parents[2]
+    made = with_tables(document.read_text(encoding="utf-8"), read_manifest(str(root)))
+    document.write_text(made, encoding="utf-8")
