@@ -12,22 +12,20 @@ def main(argv=None):
     parser.add_argument("--scene", required=True, help="scene.h5")
     parser.add_argument("--out", required=True, help="contacts.h5 to write")
     parser.add_argument(
-        "--speed", type=float, default=0.4, help="speed at which contact is even, m/s"
+        "--speed", type=float, default=0.45, help="speed at which standing still is even, m/s"
     )
     parser.add_argument(
         "--height",
         type=float,
         default=0.11,
-        help="height over the lower foot at which contact is even, m",
+        help="height over the lower foot below which a still foot bears, m",
     )
-    parser.add_argument("--on", type=float, default=0.6, help="probability that starts a contact")
-    parser.add_argument("--off", type=float, default=0.35, help="probability that ends a contact")
     parser.add_argument(
-        "--shortest", type=float, default=0.1, help="shortest contact and shortest gap, s"
+        "--change", type=float, default=5.0, help="log-odds against starting or ending to stand"
     )
     parser.add_argument("--body-model", default="", help="SMPL file; empty for the built-in body")
     args = parser.parse_args(argv)
-    names = ("speed", "height", "on", "off", "shortest")
+    names = ("speed", "height", "change")
 
     def compute(video, keypoints, body, scene):
         from pantograph import contact

@@ -14,36 +14,56 @@ from .contracts import PersonContacts
 SOLE_PARTS = ("heel", "foot_index", "big_toe", "small_toe", "foot")
 """Keypoints of a foot that rest on the ground, by the names that detectors use."""
 
+ALONG = 0.55
+"""Speed along the viewing ray, m/s, up to which a standing foot seems to move: the depth of a
+foot follows that of its body."""
+
 
 @dataclass
 class Limits:
     """When a foot counts as touching."""
 
-    speed: float = 0.4
-    """m/s at which contact is as likely as not."""
-    speed_softness: float = 0.08
+    speed: float = 0.45
+    """m/s at which a foot stands as likely as not."""
+    softness: float = 0.08
+    """m/s by which the log-odds of standing change by one."""
+    trust: float = 2.0
+    """Largest log-odds that 1/30 s gives."""
+    change: float = 5.0
+    """Log-odds against starting or ending to stand at a frame."""
     height: float = 0.11
-    """m above the person's lower foot at which contact is as likely as not."""
-    height_softness: float = 0.02
-    on: float = 0.6
-    """Probability above which a contact starts."""
-    off: float = 0.35
-    """Probability below which it ends."""
-    shortest: float = 0.1
-    """Shortest contact and shortest gap, s."""
-    smoothing: float = 0.05
+    """m above the person's lower foot below which a still foot bears the person."""
+    reach: float = 0.12
+    """m that a foot may be from where it bears the person and still be the same stand."""
+    smoothing: float = 0.06
     """Standard deviation of the low-pass filter on positions, s."""
 
 
-def foot_speed(person, points, names, scene, scale, side, fps, sigma):
-    """Speed of a foot over the ground, m/s, (T,).
+@dataclass
+class FootPath:
+    """Where a foot's K keypoints are in the world: places (K, T, 3) m; how fast the slowest is,
+    speed (T,) m/s; views (K, T, 3): unit viewing rays."""
+
+    places: np.ndarray
+    speed: np.ndarray
+    views: np.ndarray
+
+    def distance(self, place):
+        """Distance (T,) across the view from the nearest keypoint to its place (K, 3), m."""
+        away = self.places - place[:, None]
+        away -= (away * self.views).sum(-1, keepdims=True) * self.views
+        return np.linalg.norm(away, axis=-1).min(0)
+
+
+def foot_path(person, points, names, scene, scale, side, fps, sigma):
+    """The `FootPath` of one foot.
 
     person: PersonBody in the camera frame; points: PersonKeypoints with `names`; scale: metres
     per unit of the scene; side: "left" or "right"; sigma: low-pass, s.
 
     Heel and toe keypoints are put on the viewing ray at the body's smoothed depth and carried to
     the world, which takes out the camera's motion. Depth is far noisier than the picture, so
-    motion along the ray counts only as far as it exceeds 0.3 m/s. The slower of heel and toe is
+    motion along the ray counts only as far as it exceeds `ALONG`. The slower of heel and toe is
     the foot: a heel that rises does not end the contact.
     """
     joints = [ground.ANKLES, ground.TOES]
@@ -55,7 +75,7 @@ def foot_speed(person, points, names, scene, scale, side, fps, sigma):
     present = present or [f"{side}_ankle"]
     turned = scene.cam2world[:, :3, :3].astype(float)
     centres = scale * scene.cam2world[:, :3, 3].astype(float)
-    speeds = []
+    places, speeds, views = [], [], []
     for name in present:
         k = names.index(name)
         rays = camera.rays(points.xy[:, k], scene.intrinsics)
@@ -66,8 +86,10 @@ def foot_speed(person, points, names, scene, scale, side, fps, sigma):
         view = np.einsum("tij,tj->ti", turned, rays)
         along = (velocity * view).sum(1)
         across = np.linalg.norm(velocity - along[:, None] * view, axis=1)
-        speeds.append(np.hypot(across, np.maximum(np.abs(along) - 0.3, 0)))
-    return np.min(speeds, axis=0)
+        places.append(place)
+        views.append(view)
+        speeds.append(np.hypot(across, np.maximum(np.abs(along) - ALONG, 0)))
+    return FootPath(np.stack(places), np.min(speeds, axis=0), np.stack(views))
 
 
 def in_world(body, scene, scale):
@@ -102,29 +124,49 @@ def foot_heights(person, model, up, fps):
     return np.where(person.valid[:, None], low - lower[:, None], 0.0)
 
 
-def hysteresis(probability, on, off, shortest):
-    """Contact flags (T,) from a probability (T,).
+def standing(odds, change):
+    """Probability (T,) of standing from each frame's log-odds (T,), a two-state Markov chain.
 
-    A contact starts at `on` and lasts while the probability stays above `off`; gaps and contacts
-    shorter than `shortest` frames are then removed, gaps first.
+    change: log-odds against going from one state to the other at a frame. A single frame that
+    disagrees with its neighbours costs two changes. Forward-backward algorithm (Rabiner, "A
+    tutorial on hidden Markov models", Proc. IEEE 1989).
     """
-    flags = np.zeros(len(probability), bool)
-    for start, end in ground.runs(probability > off):
-        flags[start:end] = (probability[start:end] >= on).any()
-    for start, end in ground.runs(~flags):
-        if end - start < shortest and start > 0 and end < len(flags):
-            flags[start:end] = True
-    for start, end in ground.runs(flags):
-        if end - start < shortest:
-            flags[start:end] = False
-    return flags
+    count = len(odds)
+    step = np.array([[1.0, np.exp(-change)], [np.exp(-change), 1.0]])
+    seen = np.stack([np.ones(count), np.exp(odds)], 1)
+    ahead, back = np.ones((count, 2)), np.ones((count, 2))
+    for t in range(count):
+        ahead[t] = seen[t] * (step @ ahead[t - 1] if t else 1.0)
+        ahead[t] /= ahead[t].sum()
+    for t in range(count - 2, -1, -1):
+        back[t] = step @ (seen[t + 1] * back[t + 1])
+        back[t] /= back[t].sum()
+    both = ahead * back
+    return both[:, 1] / both.sum(1)
+
+
+def bearing(path, still, height, limits):
+    """Frames (T,) in which a foot bears the person, of those in which it is still (T,).
+
+    path: FootPath; height: of the sole over the person's lower one (T,), m. A foot bears when it
+    is low, and while it stays in the place where it was: one that is set on a step is high until
+    the other one follows, one that is lifted and kept still never bears.
+    """
+    low = still & (height < limits.height)
+    bears = low.copy()
+    for start, end in ground.runs(still):
+        at = start + np.flatnonzero(low[start:end])
+        if len(at):
+            near = path.distance(np.median(path.places[:, at], axis=1)) < limits.reach
+            bears[start:end] |= near[start:end]
+    return bears
 
 
 def find_contacts(body, keypoints, scene, model, fps, limits=None):
     """{id: PersonContacts} for the people of a `Body` product, in the order of `CONTACTS`.
 
-    model: BodyModel; fps: 1/s. The probability is the product of a logistic in the foot's speed
-    and one in its height over the person's lower foot.
+    model: BodyModel; fps: 1/s. A foot touches where it stands still by its speed and bears the
+    person; the probability is that of standing still, zero where the foot does not bear.
     """
     limits = limits or Limits()
     # without a known unit, the camera's travel is left out rather than guessed
@@ -132,7 +174,6 @@ def find_contacts(body, keypoints, scene, model, fps, limits=None):
     world = in_world(body, scene, scale)
     axis = ground.body_up(world)
     up = axis[0] if axis is not None else np.array([0.0, -1.0, 0.0])
-    shortest = max(2, int(round(limits.shortest * fps)))
     found = {}
     for pid, person in body.people.items():
         if pid not in keypoints.people:
@@ -141,25 +182,19 @@ def find_contacts(body, keypoints, scene, model, fps, limits=None):
         valid = person.valid & points.visible
         heights = foot_heights(world[pid], model, up, fps)
         probability = np.zeros((len(valid), 2))
-        contact = np.zeros((len(valid), 2), bool)
         for foot, side in enumerate(("left", "right")):
-            speed = foot_speed(
+            path = foot_path(
                 *(person, points, keypoints.keypoint_names, scene, scale, side, fps),
                 limits.smoothing,
             )
-            slow = _logistic((limits.speed - speed) / limits.speed_softness)
-            low = _logistic((limits.height - heights[:, foot]) / limits.height_softness)
-            probability[:, foot] = np.where(valid, slow * low, 0.0)
+            odds = (limits.speed - path.speed) / limits.softness
+            odds = np.clip(odds, -limits.trust, limits.trust) * 30 / fps
             for start, end in ground.runs(valid):
-                contact[start:end, foot] = hysteresis(
-                    probability[start:end, foot], limits.on, limits.off, shortest
-                )
-        found[pid] = PersonContacts(valid=valid, contact=contact, probability=probability)
+                probability[start:end, foot] = standing(odds[start:end], limits.change)
+            still = probability[:, foot] > 0.5
+            probability[still & ~bearing(path, still, heights[:, foot], limits), foot] = 0.0
+        found[pid] = PersonContacts(valid=valid, contact=probability > 0.5, probability=probability)
     return found
-
-
-def _logistic(x):
-    return 1 / (1 + np.exp(-np.clip(x, -50, 50)))
 
 
 def metric_scale(body, scene, model=None):
