@@ -16,6 +16,12 @@ def main(argv=None):
     parser.add_argument(
         "--smoothness", type=float, default=1.0, help="factor on the smoothness terms"
     )
+    parser.add_argument(
+        "--no-self-collision", action="store_true", help="let the robot's limbs touch each other"
+    )
+    parser.add_argument(
+        "--no-scene-collision", action="store_true", help="let the robot enter floor and boxes"
+    )
     args = parser.parse_args(argv)
 
     def compute(gravity, contacts, mesh, video):
@@ -32,7 +38,17 @@ def main(argv=None):
             root_acceleration=weights.root_acceleration * args.smoothness,
         )
         robot = load_robot(args.robot)
-        return retarget(robot, gravity, contacts, mesh, video.fps, weights, args.iterations)
+        return retarget(
+            robot,
+            gravity,
+            contacts,
+            mesh,
+            video.fps,
+            weights,
+            args.iterations,
+            self_collision=not args.no_self_collision,
+            scene_collision=not args.no_scene_collision,
+        )
 
     cli.stage(
         Motion,
@@ -49,6 +65,8 @@ def main(argv=None):
             "robot": args.robot,
             "iterations": args.iterations,
             "smoothness": args.smoothness,
+            "self_collision": not args.no_self_collision,
+            "scene_collision": not args.no_scene_collision,
         },
     )
 

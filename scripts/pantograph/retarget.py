@@ -20,10 +20,25 @@ from .robot import forward
 from .robotcosts import State, Weights, make_problem, see
 from .target import SHORTEST, find_stretch, make_target, world_scale
 
+BOXES = 4
+"""Boxes that a scene holds at the least, some of them empty."""
 
-def retarget(robot, gravity, contacts, mesh, fps, weights=Weights(), iterations=40):  # noqa: B008
+
+def retarget(
+    robot,
+    gravity,
+    contacts,
+    mesh,
+    fps,
+    weights=Weights(),  # noqa: B008  (frozen)
+    iterations=40,
+    self_collision=True,
+    scene_collision=True,
+):
     """Robot motion for everyone in `gravity`.
 
+    self_collision, scene_collision: whether the robot keeps off itself, and off the floor and the
+    mesh's support boxes.
     Raises Rejected if nobody is seen for `SHORTEST` seconds on end.
     """
     jaxcache.enable()
@@ -45,10 +60,12 @@ def retarget(robot, gravity, contacts, mesh, fps, weights=Weights(), iterations=
         )
     order = [contacts.contact_names.index(foot.name) for foot in robot.feet]
     length = solver.pad_length(max(s.stop - s.start for s in stretches.values()))
+    problem = make_problem(robot, self_collision, scene_collision)
+    boxes = obstacles(mesh, scale)
     people, stats = {}, {}
     for pid, stretch in stretches.items():
         target = make_target(robot, stretch, order, mesh.boxes, scale, fps)
-        state, iterated = fit(robot, target, fps, weights, iterations, length)
+        state, iterated = fit(robot, problem, target, boxes, fps, weights, iterations, length)
         people[pid], measured = finish(
             robot, state, target, stretch, order, len(contacts.contact_names), count, fps
         )
@@ -70,8 +87,23 @@ def retarget(robot, gravity, contacts, mesh, fps, weights=Weights(), iterations=
 # the solve
 
 
-def fit(robot, target, fps, weights, iterations, length):
-    """Solve for the motion; `length`: frames to pad to.
+def obstacles(mesh, scale):
+    """The mesh's support boxes but the floor in the robot's world, (B, 7); B is one of few counts
+    so that compilation is shared, empty ones lie far below."""
+    boxes = [
+        np.array(box, float) * ([scale] * 6 + [1.0])
+        for box, name in zip(mesh.boxes, mesh.box_names, strict=True)
+        if name != "floor"
+    ]
+    count = BOXES
+    while count < len(boxes):
+        count *= 2
+    empty = [0.0, 0.0, -1e3, 0.0, 0.0, 0.0, 0.0]
+    return np.array(boxes + [empty] * (count - len(boxes)))
+
+
+def fit(robot, problem, target, boxes, fps, weights, iterations, length):
+    """Solve for the motion; boxes as from `obstacles`; `length`: frames to pad to.
 
     Returns a State of numpy arrays with n rows and the number of iterations.
     """
@@ -102,7 +134,13 @@ def fit(robot, target, fps, weights, iterations, length):
             "weight": target.contact * weights.contact / 2.0,
         },
         "floor": {"floor": target.floor, "weight": ~target.contact * weights.floor},
-        "clearance": {"weight": once * weights.clearance},
+        "self_collision": {"weight": once * weights.self_collision},
+        "scene_collision": {
+            "boxes": np.tile(boxes, (count, 1, 1)),
+            "floor": np.minimum(target.floor.min(axis=1), 0.0),
+            "lifted": ~target.contact,
+            "weight": once * weights.scene_collision,
+        },
         "limits": {"weight": once * weights.limits},
         "velocity_limits": {"fps": once * fps, "weight": once * weights.velocity_limits},
         "rest": each([0.0] * 6 + [weights.rest] * joints),
@@ -113,7 +151,7 @@ def fit(robot, target, fps, weights, iterations, length):
         lambda x: np.asarray(x, np.float32), solver.pad((start, data), length)
     )
     result = solver.solve(
-        make_problem(robot),
+        problem,
         start,
         np.zeros(0, np.float32),
         data,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import yaml
 
+from .collision import SAMPLES, Shape, choose_pairs
 from .conventions import SMPL_JOINTS
 from .errors import PantographError
 
@@ -24,6 +25,8 @@ RESOURCES = Path(__file__).resolve().parents[2] / "resources" / "robots"
 
 SMPL_TO_ROBOT = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
 """Robot axes (x forward, y left, z up), as columns, in SMPL's (z forward, x left, y up)."""
+THIN = 0.01
+"""Geoms that reach less far than this from their middle, m, are points of contact."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +54,6 @@ class Orientation:
     body: int
     human: int
     weight: float
-
-
-@dataclass(frozen=True)
-class Clearance:
-    """A keypoint that keeps `distance`, m, from the line between two others."""
-
-    point: int
-    start: int
-    end: int
-    distance: float
 
 
 @dataclass(frozen=True)
@@ -113,9 +106,12 @@ class Robot:
     """(A,) pose of undetermined joints."""
     keypoints: tuple[Keypoint, ...]
     orientations: tuple[Orientation, ...]
-    clearances: tuple[Clearance, ...]
     legs: tuple[tuple[int, ...], ...]
     feet: tuple[Foot, ...]
+    shapes: tuple[Shape, ...]
+    """Capsules that stand for the model's collision geoms."""
+    pairs: np.ndarray
+    """(Q, 2) of the shapes that must not touch."""
 
     def keypoint(self, name):
         """Index of a keypoint."""
@@ -173,12 +169,14 @@ class Robot:
 
     @functools.cached_property
     def selection(self):
-        """The points and bodies that retargeting looks at: keypoints, then soles."""
+        """What retargeting looks at: keypoints, soles, then starts and ends of the shapes."""
         bodies = [k.body for k in self.keypoints]
         offsets = [k.offset for k in self.keypoints]
         for foot in self.feet:
             bodies += [foot.body] * len(foot.sole)
             offsets += list(foot.sole)
+        bodies += 2 * [shape.body for shape in self.shapes]
+        offsets += [s.start for s in self.shapes] + [s.end for s in self.shapes]
         return Selection(
             tuple(bodies),
             tuple(tuple(float(x) for x in offset) for offset in offsets),
@@ -294,14 +292,16 @@ def _nodes(robot, root_pos, root_quat, joints):
 
 
 def _numpy_frames(robot, joints):
-    angle = (joints - robot.reference)[np.maximum(robot.joint, 0)][:, None, None]
+    """Positions (..., L, 3) and rotations (..., L, 3, 3), root at the origin, for (..., A)."""
+    angle = (joints - robot.reference)[..., np.maximum(robot.joint, 0), None, None]
     constant, sine, cosine = robot.local_parts
     frames = constant + np.sin(angle) * sine + np.cos(angle) * cosine
-    frames[0] = np.eye(4)
-    for node in range(1, len(frames)):
-        frames[node] = frames[robot.parent[node]] @ frames[node]
-    frames = frames[robot.body_node]
-    return frames[:, :3, 3], frames[:, :3, :3]
+    frames[..., 0, :, :] = np.eye(4)
+    for node in range(1, len(robot.parent)):
+        above = frames[..., robot.parent[node], :, :]
+        frames[..., node, :, :] = above @ frames[..., node, :, :]
+    frames = frames[..., robot.body_node, :, :]
+    return frames[..., :3, 3], frames[..., :3, :3]
 
 
 def _skew(vectors):
@@ -343,10 +343,35 @@ def load_robot(name):
         )
     settings = yaml.safe_load(path.read_text())
     try:
-        tree = _tree(path.parent / settings["model"], settings["root"])
-        return Robot(name=settings["name"], **tree, **_mapping(settings, tree, path))
+        tree, shapes, apart = _tree(path.parent / settings["model"], settings["root"])
+        mapping = _mapping(settings, tree, path)
+        robot = Robot(name=settings["name"], **tree, **mapping, shapes=shapes, pairs=())
     except KeyError as error:
         raise PantographError(f"{path}: the entry {error} is missing") from None
+    apart = _with_exceptions(apart, robot, settings.get("collisions") or {}, path)
+    draws = np.random.default_rng(0).uniform(*robot.limits.T, (SAMPLES, len(robot.joint_names)))
+    frames = _numpy_frames(robot, np.concatenate([robot.rest[None], draws]))
+    return replace(robot, pairs=choose_pairs(shapes, frames, apart))
+
+
+def _with_exceptions(apart, robot, settings, path):
+    """`apart` as the YAML's `collisions` change it: pairs of body patterns to ignore."""
+
+    def matches(pattern, body):
+        return fnmatch.fnmatchcase(robot.body_names[body], pattern)
+
+    ignored = [tuple(pair) for pair in settings.get("ignore") or ()]
+    for pattern in (pattern for pair in ignored for pattern in pair):
+        if not any(matches(pattern, body) for body in range(len(robot.body_names))):
+            raise PantographError(f"{path}: collisions: no body matches {pattern!r}")
+
+    def changed(a, b):
+        return apart(a, b) and not any(
+            (matches(p, a) and matches(q, b)) or (matches(p, b) and matches(q, a))
+            for p, q in ignored
+        )
+
+    return changed
 
 
 def compile_model(path, root):
@@ -426,7 +451,7 @@ def _tree(path, root):
         if joint[node] >= 0:
             moves[node, joint[node]] = True
     address = model.jnt_qposadr[joint_ids]
-    return {
+    tree = {
         "model_path": path,
         "body_names": tuple(model.body(body).name for body in inside),
         "joint_names": tuple(joint_names),
@@ -442,6 +467,56 @@ def _tree(path, root):
         "reference": model.qpos0[address],
         "model_limits": model.jnt_range[joint_ids],
     }
+    return tree, _shapes(model, inside), _apart(model, inside)
+
+
+def _shapes(model, inside):
+    """Capsules for the geoms that collide; other shapes are taken for the capsule along their
+    longest side. Points of contact, such as small spheres under a sole, are left out."""
+    import mujoco
+
+    kinds = mujoco.mjtGeom
+    shapes = []
+    for geom in range(model.ngeom):
+        kind, size = model.geom_type[geom], model.geom_size[geom]
+        body = model.geom_bodyid[geom]
+        if body not in inside or not (model.geom_contype[geom] or model.geom_conaffinity[geom]):
+            continue
+        if kind == kinds.mjGEOM_SPHERE:
+            halves = np.full(3, size[0])
+        elif kind == kinds.mjGEOM_CAPSULE:
+            halves = np.array([size[0], size[0], size[0] + size[1]])
+        elif kind == kinds.mjGEOM_CYLINDER:
+            halves = np.array([size[0], size[0], size[1]])
+        elif kind in (kinds.mjGEOM_BOX, kinds.mjGEOM_ELLIPSOID):
+            halves = size.copy()
+        else:
+            continue
+        along = int(np.argmax(halves))
+        radius = np.delete(halves, along).mean()
+        if halves.max() < THIN:
+            continue
+        turn = _numpy_matrix(model.geom_quat[geom])
+        arm = turn[:, along] * max(halves[along] - radius, 0.0)
+        ends = (model.geom_pos[geom] - arm, model.geom_pos[geom] + arm)
+        start, end = (tuple(float(x) for x in point) for point in ends)
+        shapes.append(Shape(inside.index(body), start, end, float(radius)))
+    return tuple(shapes)
+
+
+def _apart(model, inside):
+    """Whether two bodies, by index in `inside`, may not overlap by the model's own account: not
+    fixed to each other or neighbours, and not excluded from contact."""
+    excluded = {divmod(int(pair), 1 << 16) for pair in model.exclude_signature}
+    weld, parent = model.body_weldid, model.body_parentid
+
+    def apart(a, b):
+        a, b = inside[a], inside[b]
+        first, second = weld[a], weld[b]
+        neighbours = first in (second, weld[parent[second]]) or second == weld[parent[first]]
+        return not (neighbours or (a, b) in excluded or (b, a) in excluded)
+
+    return apart
 
 
 def _numpy_matrix(quat):
@@ -518,14 +593,6 @@ def _mapping(settings, tree, path):
         "orientations": tuple(
             Orientation(body(name), human(entry["human"]), float(entry["weight"]))
             for name, entry in settings["orientations"].items()
-        ),
-        "clearances": tuple(
-            Clearance(
-                index(names, entry["point"], "keypoint"),
-                *(index(names, name, "keypoint") for name in entry["line"]),
-                distance=float(entry["distance"]),
-            )
-            for entry in settings.get("clearances") or ()
         ),
         "legs": tuple(
             tuple(index(names, name, "keypoint") for name in leg) for leg in settings["legs"]

@@ -15,10 +15,13 @@ import jaxlie
 import numpy as np
 
 from . import solver
-from .robot import observe, point_columns, turn_columns
+from .collision import clearance, nearest
+from .robot import carried, observe, point_columns, turn_columns
 
 SOFTNESS = 0.005
 """Distance at which lifted soles begin to feel the floor, and limbs each other, m."""
+MARGIN = 0.01
+"""Distance that limbs keep from each other, m."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class Weights:
     orientations: float = 3.0
     contact: float = 200.0
     floor: float = 100.0
-    clearance: float = 60.0
+    self_collision: float = 60.0
+    scene_collision: float = 60.0
     limits: float = 30.0
     velocity_limits: float = 10.0
     rest: float = 0.15
@@ -48,19 +52,24 @@ class State(NamedTuple):
 
 
 class View(NamedTuple):
-    """What the terms look at in one frame: the state, keypoints (K, 3), corners of soles (C, 3)
-    and turns of oriented bodies (M, 3, 3)."""
+    """What the terms look at in one frame: the state, keypoints (K, 3), corners of soles (C, 3),
+    starts and ends of shapes (S, 3), turns of oriented bodies (M, 3, 3) and the distances (Q,)
+    of the robot's pairs of shapes."""
 
     state: State
     points: jax.Array
     soles: jax.Array
+    starts: jax.Array
+    ends: jax.Array
     turns: jax.Array
+    gaps: jax.Array
 
 
 def see(robot, state):
     """The `View` of a state."""
     points, turns, _ = observe(robot, robot.selection, *state)
-    return View(state, *jnp.split(points, [len(robot.keypoints)]), turns)
+    parts = _parts(robot, points)
+    return View(state, *parts, turns, _gaps(robot, *parts[2:])[0])
 
 
 def look(robot, state):
@@ -70,15 +79,50 @@ def look(robot, state):
     dtype = points.dtype
     moved = point_columns(robot, robot.selection.bodies, points, lines)
     turned = turn_columns(robot, robot.selection.turns, turns, lines)
-    dim, split = len(moved), [len(robot.keypoints)]
+    parts = _parts(robot, points)
+    gaps, found = _gaps(robot, *parts[2:])
+    dim = len(moved)
     eye = jnp.eye(dim, dtype=dtype)
     scalar, vector = state.quat[0], state.quat[1:]
     axes = jnp.eye(3, dtype=dtype)
     spin = jnp.concatenate([-vector[:, None], scalar * axes + jnp.cross(vector, axes)], axis=1)
     quat = jnp.zeros((dim, 4), dtype).at[3:6].set(spin / 2)
-    view = View(state, *jnp.split(points, split), turns)
-    columns = View(State(eye[:, :3], quat, eye[:, 6:]), *jnp.split(moved, split, axis=1), turned)
+    view = View(state, *parts, turns, gaps)
+    columns = View(
+        State(eye[:, :3], quat, eye[:, 6:]),
+        *_parts(robot, moved, axis=1),
+        turned,
+        _gap_columns(robot, found, lines),
+    )
     return view, columns
+
+
+def _parts(robot, points, axis=0):
+    counts = [len(robot.keypoints), sum(len(foot.sole) for foot in robot.feet)]
+    return jnp.split(points, np.cumsum([*counts, len(robot.shapes)]), axis=axis)
+
+
+def _gaps(robot, starts, ends):
+    """Distances (Q,) of the pairs of shapes, and where their axes are `Nearest`."""
+    one, other = robot.pairs.T
+    radius = np.array([shape.radius for shape in robot.shapes])
+    found = nearest(starts[one], ends[one], starts[other], ends[other])
+    return found.distance - (radius[one] + radius[other]).astype(starts.dtype), found
+
+
+def _gap_columns(robot, found, lines):
+    """How the distances change, (6 + A, Q): only by lines that carry one shape of the pair.
+
+    A line with axis a through o moves the point p along n by n . (a x (p - o)), the product of
+    the line's and the force's Pluecker coordinates; for both of the nearest points it is the same.
+    """
+    dtype = found.point.dtype
+    bodies = np.array([shape.body for shape in robot.shapes])[robot.pairs]
+    sign = carried(robot, bodies[:, 0]).astype(int) - carried(robot, bodies[:, 1])
+    arms = found.point[None] - lines.anchors[3:, None]
+    turned = jnp.sum(jnp.cross(lines.axes[3:, None], arms) * found.normal, axis=-1)
+    still = jnp.zeros((6, len(bodies)), dtype)
+    return jnp.concatenate([still, turned * sign[3:].astype(dtype)])
 
 
 def keypoint_term(robot, views, shared, data):
@@ -124,20 +168,31 @@ def floor_term(robot, views, shared, data):
     return jnp.concatenate(residual)
 
 
-def clearance_term(robot, views, shared, data):
-    """Hands and other points no nearer to limbs than the robot's shape allows."""
-    points = views[0].points
-    pairs = robot.clearances
-    point, start, end = (
-        points[np.array([getattr(pair, name) for pair in pairs])]
-        for name in ("point", "start", "end")
-    )
-    line = end - start
-    share = jnp.sum((point - start) * line, axis=-1) / jnp.sum(line**2, axis=-1)
-    gap = point - start - jnp.clip(share, 0.0, 1.0)[:, None] * line
-    distance = jnp.sqrt(jnp.sum(gap**2, axis=-1) + 1e-8)
-    wanted = np.array([pair.distance for pair in pairs], np.float32)
-    return _soft_excess(wanted - distance) * data["weight"]
+def self_collision_term(robot, views, shared, data):
+    """Shapes of the robot no nearer to each other than `MARGIN`."""
+    return _soft_excess(MARGIN - views[0].gaps) * data["weight"]
+
+
+def scene_collision_term(robot, views, shared, data):
+    """Shapes of the robot, and corners of lifted soles, not in the floor or in a box."""
+    view, (body, radius) = views[0], _obstructed(robot)
+    lifted = jnp.repeat(data["lifted"], np.array([len(foot.sole) for foot in robot.feet]))
+    start = jnp.concatenate([view.starts[body], view.soles])
+    end = jnp.concatenate([view.ends[body], view.soles])
+    floor = jnp.full(len(start), data["floor"])
+    distance = clearance(start, end, radius.astype(start.dtype), data["boxes"], floor)
+    weight = jnp.concatenate([jnp.ones(len(body), start.dtype), lifted])
+    return _soft_excess(-distance) * weight * data["weight"]
+
+
+def _obstructed(robot):
+    """Shapes that keep out of the scene, all but the feet's, and the radii of these and of the
+    corners of the soles."""
+    feet = [foot.body for foot in robot.feet]
+    body = np.array([k for k, s in enumerate(robot.shapes) if s.body not in feet], int)
+    corners = sum(len(foot.sole) for foot in robot.feet)
+    radius = [robot.shapes[k].radius for k in body] + [0.0] * corners
+    return body, np.array(radius)
 
 
 def limit_term(robot, views, shared, data):
@@ -211,16 +266,19 @@ def _retract(robot, state, delta):
 
 
 @functools.cache
-def make_problem(robot):
+def make_problem(robot, self_collision=True, scene_collision=False):
     """The solver's problem for a robot; everything else is data, so that it compiles once."""
 
     def term(name, function, span=1):
         return solver.Cost(name, functools.partial(function, robot), span)
 
-    clearances = (term("clearance", clearance_term),) if robot.clearances else ()
+    chosen = (
+        (self_collision and len(robot.pairs), term("self_collision", self_collision_term)),
+        (scene_collision, term("scene_collision", scene_collision_term)),
+    )
     return solver.Problem(
         costs=(
-            *clearances,
+            *(cost for wanted, cost in chosen if wanted),
             term("keypoints", keypoint_term),
             term("directions", direction_term),
             term("orientations", orientation_term),
