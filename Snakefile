@@ -14,6 +14,7 @@ pathvars:
 
 include: "rules/common.smk"
 include: "rules/ingest.smk"
+include: "rules/plan.smk"
 include: "rules/segment.smk"
 include: "rules/pose2d.smk"
 include: "rules/scene.smk"

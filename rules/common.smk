@@ -19,7 +19,7 @@ if workflow.is_main_process:
     for row in PLAN.refused:
         print(row, file=sys.stderr)
 
-os.environ.update(job_environment(PLAN.settings))
+os.environ.update(job_environment(PLAN.settings, workflow.resource_settings.cores or 1))
 STARTED = time.time()
 
 
@@ -38,6 +38,12 @@ def routes_with(stage, method):
 def script(name):
     """A program of scripts/, relative, so that moving the project does not start it anew."""
     return os.path.relpath(f"{workflow.basedir}/scripts/{name}.py")
+
+
+def method(name, gpu=False):
+    """The launcher's words for a program of scripts/; its log and its arguments follow."""
+    launcher = os.path.relpath(f"{workflow.basedir}/scripts/pantograph/launch.py")
+    return shlex.join([launcher, *(["--gpu"] if gpu else []), name])
 
 
 def weights(name):
@@ -115,6 +121,14 @@ def ingest_arguments(wildcards):
     words += ["--stride", clip.stride, "--people", clip.people, "--text", clip.text]
     words += ["--height", ",".join(map(str, clip.heights))] if clip.heights else []
     return shlex.join(map(str, words))
+
+
+def planned_lengths():
+    """The file of planned padded lengths, where the run has one; it makes nothing run anew."""
+    chosen = PLAN.settings["lengths"]
+    if chosen == "none":
+        return []
+    return ancient("<results>/lengths.json") if chosen == "plan" else ancient(chosen)
 
 
 def truth(wildcards):

@@ -6,6 +6,7 @@ import yaml
 
 from conftest import ROOT
 from pantograph.config import ConfigError, job_environment, plan
+from pantograph.worker import alive
 
 SHIPPED = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
 
@@ -246,6 +247,9 @@ def test_a_route_may_leave_stages_out(settings, tmp_path):
 
 def test_jobs_find_python_and_one_cache(settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    environment = job_environment({**settings, "jax_cache": "cache"})
+    environment = job_environment({**settings, "jax_cache": "cache"}, 4)
     assert environment["PANTOGRAPH_JAX_CACHE"] == str(tmp_path / "cache")
     assert shutil.which("python", path=environment["PATH"]) is not None
+    assert alive(environment["PANTOGRAPH_OWNER"])
+    assert environment["PANTOGRAPH_WORKERS"] == "0"
+    assert job_environment({**settings, "workers": True}, 4)["PANTOGRAPH_WORKERS"] == "4"

@@ -20,11 +20,13 @@ from pathlib import Path
 import jsonschema
 import yaml
 
+from .client import LIMIT, OWNER
 from .errors import PantographError
+from .worker import identity
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".mpg", ".mpeg")
 
-WORDS = ("route", "videos", "pattern", "text", "robot", "jax_cache", "pathvars")
+WORDS = ("route", "videos", "pattern", "text", "robot", "jax_cache", "pathvars", "lengths")
 """Settings that stay text; the others may come from the command line, where all is text."""
 
 
@@ -107,16 +109,19 @@ def plan(settings, root):
     return Plan(settings, routes, clips, refused, options)
 
 
-def job_environment(settings):
+def job_environment(settings, cores):
     """Environment variables of every job.
 
     PATH starts with the folder of the Python that runs this, so that jobs find it also when its
     virtual environment is not activated; a conda environment of a rule still comes before it.
+    Jobs and warm workers end when this process does; there are as many workers as cores.
     """
     here = os.path.dirname(sys.executable)
     return {
         "PATH": os.pathsep.join([here, os.environ.get("PATH", os.defpath)]),
         "PANTOGRAPH_JAX_CACHE": os.path.abspath(settings["jax_cache"]),
+        OWNER: identity(os.getpid()),
+        LIMIT: str(cores if settings["workers"] else 0),
     }
 
 

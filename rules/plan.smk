@@ -1,0 +1,25 @@
+localrules:
+    plan_lengths,
+
+
+rule plan_lengths:
+    input:
+        video=per_clip("video.json"),
+    output:
+        lengths=update("<results>/lengths.json"),
+    log:
+        "<logs>/plan_lengths.log",
+    benchmark:
+        "<benchmarks>/plan_lengths.tsv"
+    conda:
+        "../envs/pantograph.yaml"
+    threads: 1
+    resources:
+        mem_mb=mem(500),
+    params:
+        script=script("plan_lengths"),
+        options=options("plan_lengths"),
+    shell:
+        "python {params.script:q}"
+        " --video {input.video:q} --out {output.lengths:q} {params.options}"
+        " >{log:q} 2>&1"
