@@ -1,9 +1,14 @@
 """The structured solver against dense linear algebra and against itself."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
-jnp = pytest.importorskip("jax.numpy")
+jax = pytest.importorskip("jax")
+
+import jax.numpy as jnp  # noqa: E402
+from jax.experimental import enable_x64  # noqa: E402
 
 from pantograph.solver import (  # noqa: E402
     Cost,
@@ -195,3 +200,54 @@ def test_given_tangents_replace_differentiation():
 def _bend_of_angle(frames, data):
     angle = [jnp.arctan2(frame[1:], frame[:1]) for frame in frames]
     return angle[0] - 2 * angle[1] + angle[2]
+
+
+def test_several_clips_at_once_equal_one_after_the_other():
+    clips = []
+    for seed in range(3):
+        data, valid = _scaled_data(48, count=40 - 5 * seed)
+        data["fit"]["y"] = np.float32(1 + seed) * data["fit"]["y"]
+        clips.append((np.full((48, 2), 0.1, np.float32), np.ones(1, np.float32), data, valid))
+    together = jax.vmap(partial(solve, SCALED))(*jax.tree.map(lambda *x: np.stack(x), *clips))
+    for k, clip in enumerate(clips):
+        alone = solve(SCALED, *clip)
+        np.testing.assert_allclose(together.x[k], alone.x, atol=1e-4)
+        np.testing.assert_allclose(together.shared[k], alone.shared, atol=1e-4)
+        np.testing.assert_allclose(together.cost[k], alone.cost, rtol=1e-4)
+        assert int(together.iterations[k]) == int(alone.iterations)
+
+
+def _valley(states, shared, data):
+    """Rosenbrock's function, whose valley bends: full steps from afar go uphill."""
+    x, y = states[0]
+    return jnp.stack([1.0 - x, 10.0 * (y - x**2)]) * data
+
+
+def test_refused_steps_are_repeated_with_more_damping():
+    problem = Problem(
+        (Cost("valley", _valley), Smoothness("smooth", _bend, _weights)), _retract, dim=2
+    )
+    start = np.tile(np.array([-1.2, 1.0], np.float32), (32, 1))
+    data = {"valley": np.ones(32, np.float32), "smooth": np.ones((32, 2), np.float32)}
+    options = Options(iterations=100, tolerance=1e-6, damping=1e-6)
+    result = solve(problem, start, np.zeros(0), data, np.ones(32, bool), options=options)
+    history = np.asarray(result.history)
+    history = history[np.isfinite(history)]
+    assert np.any(np.diff(history) == 0), "no step was refused"
+    assert np.all(np.diff(history) <= 1e-5 * history[:-1])
+    np.testing.assert_allclose(result.x, 1.0, atol=1e-2)
+
+
+def test_single_precision_finds_the_cost_of_double_precision():
+    data, valid = _scaled_data(48)
+    start = np.full((48, 2), 0.1, np.float32)
+    single = solve(SCALED, start, np.ones(1, np.float32), data, valid)
+    with enable_x64():
+        double = solve(
+            SCALED,
+            *jax.tree.map(lambda leaf: np.asarray(leaf, float), (start, np.ones(1), data)),
+            valid,
+        )
+        assert double.x.dtype == np.float64
+        assert float(double.cost) > 1e-3
+    assert float(single.cost) == pytest.approx(float(double.cost), rel=1e-4)

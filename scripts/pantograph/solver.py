@@ -12,8 +12,8 @@ complement. Everything is masked: a window acts only where all its frames are va
 changes nothing, and several people can follow one another on the frame axis with invalid frames
 between them while they share the border's variables. `solve` can be wrapped in `vmap`.
 
-Sources: Levenberg-Marquardt after Nocedal and Wright, Numerical Optimization, 2nd ed., ch. 10;
-robust costs as iteratively reweighted least squares, Barron 2019, eq. 4 (Geman-McClure, there
+Sources: Levenberg-Marquardt after Nocedal and Wright, Numerical Optimization, 2nd ed., ch. 10,
+with the damping of Nielsen, Damping parameter in Marquardt's method, IMM-REP-1999-05; robust costs as iteratively reweighted least squares, Barron 2019, eq. 4 (Geman-McClure, there
 alpha = -2).
 """
 
@@ -105,8 +105,9 @@ class Problem:
 
 @dataclass(frozen=True)
 class Options:
-    """Stopping rules: at most `iterations`; or when an accepted step lowers the cost by less
-    than `tolerance` of it; `damping` is the first lambda."""
+    """Stopping rules: at most `iterations` attempts; or when a step lowers the cost by less than
+    `tolerance` of it, or is refused although it was to lower it by no more; `damping` is the first
+    lambda."""
 
     iterations: int = 30
     tolerance: float = 1e-5
@@ -124,6 +125,18 @@ class Result(NamedTuple):
     history: jax.Array
     iterations: jax.Array
     converged: jax.Array
+
+
+class _Point(NamedTuple):
+    x: Any
+    shared: jax.Array
+    terms: dict[str, jax.Array]
+
+
+STUCK = 1e9
+"""Damping at which no step can lower the cost."""
+LEAST = 1e-7
+"""Least damping."""
 
 
 def pad_length(count):
@@ -144,55 +157,84 @@ def pad(tree, length):
     return jax.tree.map(extend, tree)
 
 
-@partial(jax.jit, static_argnums=(0,), static_argnames=("options",))
+@partial(
+    jax.jit,
+    static_argnums=(0,),
+    static_argnames=("options",),
+    # the other emitters of XLA for CPUs take longer to compile these loops and to run them
+    compiler_options={"xla_cpu_use_fusion_emitters": False},
+)
 def solve(problem, x0, shared0, data, valid, options=Options()):  # noqa: B008  (frozen)
     """Minimise the sum of the problem's costs.
 
     x0: pytree of arrays with leading axis T; shared0: (shared_dim,); data: dict from a cost's
     name to its pytree with leading axis T; valid: (T,) bool.
     Returns a Result; invalid frames keep their initial state.
+
+    Normal equations are built where a step was accepted; a refused one is repeated from the same
+    equations with more damping. It is compiled on its own: `vmap` it, but do not `jit` around it.
     """
     shared0 = jnp.asarray(shared0, jnp.result_type(float))
-    start, start_terms = _total(problem, x0, shared0, data, valid)
-    history = jnp.full(options.iterations, jnp.nan).at[0].set(start)
+    limit = options.iterations
 
     def unfinished(carry):
-        _, _, damping, _, _, iteration, converged, _ = carry
-        return (iteration < options.iterations) & ~converged & (damping < 1e9)
+        best, damping, iteration, converged, _ = carry
+        return (iteration < limit) & ~converged & (damping < STUCK)
 
     def iterate(carry):
-        x, shared, damping, cost, terms, iteration, _, history = carry
-        step, shared_step = _step(problem, x, shared, data, valid, damping)
-        x_new = jax.vmap(problem.retract)(x, step)
-        shared_new = problem.shared_retract(shared, shared_step) if problem.shared_dim else shared
-        cost_new, terms_new = _total(problem, x_new, shared_new, data, valid)
-        better = cost_new < cost
-        keep = partial(jnp.where, better)
-        return (
-            jax.tree.map(keep, x_new, x),
-            keep(shared_new, shared),
-            keep(jnp.maximum(damping * 0.25, 1e-7), damping * 6.0),
-            keep(cost_new, cost),
-            jax.tree.map(keep, terms_new, terms),
-            iteration + 1,
-            better & (cost - cost_new <= options.tolerance * cost),
-            history.at[iteration].set(cost),
-        )
+        best, damping, iteration, _, history = carry
+        system, terms = _normal_equations(problem, best.x, best.shared, data, valid)
+        cost = sum(terms.values())
 
-    carry = (
-        x0,
-        shared0,
-        jnp.asarray(options.damping, start.dtype),
-        start,
-        start_terms,
-        jnp.asarray(0),
-        jnp.asarray(False),
-        history,
+        def refused(attempt):
+            _, damping, _, iteration, accepted, converged, _ = attempt
+            return (iteration < limit) & ~accepted & ~converged & (damping < STUCK)
+
+        def attempt(carry):
+            best, damping, growth, iteration, _, _, history = carry
+            step, shared_step, expected = _damped_step(system, damping)
+            x = jax.vmap(problem.retract)(best.x, step)
+            shared = best.shared
+            if problem.shared_dim:
+                shared = problem.shared_retract(shared, shared_step)
+            terms = _terms(problem, x, shared, data, valid)
+            gain = cost - sum(terms.values())
+            accepted = gain > 0
+            ratio = gain / expected
+            shrink = jnp.maximum(1 / 3, 1 - (2 * ratio - 1) ** 3)
+            small = jnp.where(accepted, gain, expected) <= options.tolerance * cost
+            best = jax.tree.map(partial(jnp.where, accepted), _Point(x, shared, terms), best)
+            return (
+                best,
+                jnp.where(accepted, jnp.maximum(damping * shrink, LEAST), damping * growth),
+                2 * growth,
+                iteration + 1,
+                accepted,
+                small,
+                history.at[iteration].set(cost),
+            )
+
+        start = (_Point(best.x, best.shared, terms), damping, damping * 0 + 2, iteration)
+        no = jnp.asarray(False)
+        best, damping, _, iteration, _, converged, history = jax.lax.while_loop(
+            refused, attempt, (*start, no, no, history)
+        )
+        return best, damping, iteration, converged, history
+
+    dtype = shared0.dtype
+    best, _, iterations, converged, history = jax.lax.while_loop(
+        unfinished,
+        iterate,
+        (
+            _Point(x0, shared0, {cost.name: jnp.zeros((), dtype) for cost in problem.costs}),
+            jnp.asarray(options.damping, dtype),
+            jnp.asarray(0),
+            jnp.asarray(False),
+            jnp.full(limit, jnp.nan, dtype),
+        ),
     )
-    x, shared, _, cost, terms, iterations, converged, history = jax.lax.while_loop(
-        unfinished, iterate, carry
-    )
-    return Result(x, shared, cost, terms, history, iterations, converged)
+    cost = sum(best.terms.values())
+    return Result(best.x, best.shared, cost, best.terms, history, iterations, converged)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -227,7 +269,8 @@ def _robust(cost, residual):
     return jnp.sum(squared * ratio), jnp.broadcast_to(ratio, residual.shape)
 
 
-def _total(problem, x, shared, data, valid):
+def _terms(problem, x, shared, data, valid):
+    """Each cost's value."""
     count = valid.shape[0]
     features = jax.vmap(problem.features)(x)
     terms = {}
@@ -245,67 +288,111 @@ def _total(problem, x, shared, data, valid):
 
         values = jax.vmap(value)(frames, data[cost.name])
         terms[cost.name] = 0.5 * jnp.sum(jnp.where(_active(valid, cost.span), values, 0.0))
-    return sum(terms.values()), terms
+    return terms
 
 
-def _step(problem, x, shared, data, valid, damping):
-    """Solve the damped normal equations; returns (T, dim) and (shared_dim,)."""
+class _System(NamedTuple):
+    """Normal equations. bands[k][t] (dim, dim): block of row t + k and column t, without its part
+    diagonals[k][t] (dim,); None where there is no such part."""
+
+    bands: list[jax.Array | None]
+    diagonals: list[jax.Array]
+    gradient: jax.Array
+    edge: jax.Array
+    corner: jax.Array
+    shared_gradient: jax.Array
+
+
+def _normal_equations(problem, x, shared, data, valid):
+    """The quadratic model at a point, and each cost's value there."""
     count, dim, width = valid.shape[0], problem.dim, problem.bandwidth
     border = problem.shared_dim
     dtype = shared.dtype
-    bands = [jnp.zeros((count, dim, dim), dtype) for _ in range(width + 1)]
+    bands = [None] * (width + 1)
+    diagonals = [jnp.zeros((count, dim), dtype) for _ in range(width + 1)]
     gradient = jnp.zeros((count, dim), dtype)
     edge = jnp.zeros((count, dim, border), dtype)
     corner = jnp.zeros((border, border), dtype)
     shared_gradient = jnp.zeros((border,), dtype)
     features, tangents = _differentiate(problem, x)
+    terms, spans = {}, {}
     for cost in problem.costs:
-        active = _active(valid, cost.span).astype(dtype)
+        active = _active(valid, cost.span)
         frames = _windows(features, count, cost.span)
-        if isinstance(cost, Smoothness):
-            weight = jax.vmap(cost.weights)(data[cost.name]) ** 2 * active[:, None]
-            force = weight * jax.vmap(cost.difference)(frames, data[cost.name])
-            for i, ci in enumerate(cost.coefficients):
-                gradient = gradient.at[i:].add(ci * force[: count - i])
-                for j, cj in enumerate(cost.coefficients[: i + 1]):
-                    diagonal = jnp.pad(ci * cj * weight[: count - j], ((j, 0), (0, 0)))
-                    bands[i - j] = bands[i - j] + jax.vmap(jnp.diag)(diagonal)
+        if not isinstance(cost, Smoothness):
+            moves = _windows(tangents, count, cost.span)
+            values, rows = _linearise(problem, cost, frames, moves, shared, data[cost.name], active)
+            terms[cost.name] = 0.5 * jnp.sum(values)
+            spans.setdefault(cost.span, []).append(rows)
             continue
-        moves = _windows(tangents, count, cost.span)
-        residual, jacobian = _linearise(problem, cost, frames, moves, shared, data[cost.name])
-        residual = residual * active[:, None]
-        jacobian = jacobian * active[:, None, None]
-        parts = [jacobian[..., k * dim : (k + 1) * dim] for k in range(cost.span)]
-        shared_part = jacobian[..., cost.span * dim :]
-        for i, part in enumerate(parts):
-            pull = jnp.einsum("trd,tr->td", part, residual)
-            gradient = gradient.at[i:].add(pull[: count - i])
+        weight = jnp.where(active[:, None], jax.vmap(cost.weights)(data[cost.name]) ** 2, 0.0)
+        difference = jax.vmap(cost.difference)(frames, data[cost.name])
+        difference = jnp.where(active[:, None], difference, 0.0)
+        force = weight * difference
+        terms[cost.name] = 0.5 * jnp.sum(force * difference)
+        for i, ci in enumerate(cost.coefficients):
+            gradient = gradient + ci * _later(force, i)
+            for j, cj in enumerate(cost.coefficients[: i + 1]):
+                diagonals[i - j] = diagonals[i - j] + ci * cj * _later(weight, j)
+    for span, parts in spans.items():
+        # one product for all costs of a span: few large products cost less than many small ones
+        rows = jnp.concatenate(parts, axis=-1)
+        product = jnp.einsum("tdr,ter->tde", rows, rows)
+        end = span * dim
+        for i in range(span):
+            block = product[:, i * dim : (i + 1) * dim]
+            gradient = gradient + _later(block[:, :, -1], i)
+            edge = edge + _later(block[:, :, end : end + border], i)
             for j in range(i + 1):
-                block = jnp.einsum("trd,tre->tde", part, parts[j])
-                bands[i - j] = bands[i - j].at[j:].add(block[: count - j])
-            if border:
-                block = jnp.einsum("trd,trs->tds", part, shared_part)
-                edge = edge.at[i:].add(block[: count - i])
-        if border:
-            corner = corner + jnp.einsum("trs,tru->su", shared_part, shared_part)
-            shared_gradient = shared_gradient + jnp.einsum("trs,tr->s", shared_part, residual)
+                part = _later(block[:, :, j * dim : (j + 1) * dim], j)
+                bands[i - j] = part if bands[i - j] is None else bands[i - j] + part
+        common = jnp.sum(product[:, end : end + border, end:], axis=0)
+        corner = corner + common[:, :border]
+        shared_gradient = shared_gradient + common[:, border]
+    return _System(bands, diagonals, gradient, edge, corner, shared_gradient), terms
 
-    diagonal = jnp.einsum("tdd->td", bands[0])
+
+def _later(leaf, shift):
+    """leaf moved `shift` rows down, zeros above."""
+    if not shift:
+        return leaf
+    blank = jnp.zeros((min(shift, leaf.shape[0]), *leaf.shape[1:]), leaf.dtype)
+    return jnp.concatenate([blank, leaf[:-shift]])
+
+
+def _damped_step(system, damping):
+    """Steps (T, dim) and (shared_dim,), and by how much the quadratic model falls."""
+    border = len(system.corner)
+    bands, diagonals = list(system.bands), list(system.diagonals)
+    total = diagonals[0]
+    if bands[0] is not None:
+        total = total + jnp.diagonal(bands[0], axis1=1, axis2=2)
     # frames and directions that nothing observes stay where they are
-    lift = damping * jnp.maximum(diagonal, 1e-4) + jnp.where(diagonal > 0, 1e-6, 1.0)
-    bands[0] = bands[0] + jax.vmap(jnp.diag)(lift)
-    right = jnp.concatenate([-gradient[..., None], edge], axis=-1)
+    lift = damping * jnp.maximum(total, 1e-4) + jnp.where(total > 0, 1e-6, 1.0)
+    diagonals[0] = diagonals[0] + lift
+    eye = jnp.eye(total.shape[1], dtype=total.dtype)
+    for k, diagonal in enumerate(diagonals):
+        square = eye * diagonal[:, :, None]
+        bands[k] = square if bands[k] is None else bands[k] + square
+    right = jnp.concatenate([-system.gradient[..., None], system.edge], axis=-1)
     solution = banded_solve(bands, right)
+    step = solution[..., 0]
     if not border:
-        return solution[..., 0], shared_gradient
-    inner, sensitivity = solution[..., 0], solution[..., 1:]
-    corner_diagonal = jnp.diag(corner)
-    corner = corner + jnp.diag(
-        damping * jnp.maximum(corner_diagonal, 1e-4) + jnp.where(corner_diagonal > 0, 1e-6, 1.0)
+        expected = 0.5 * jnp.sum(step * (lift * step - system.gradient))
+        return step, system.shared_gradient, expected
+    sensitivity = solution[..., 1:]
+    corner_diagonal = jnp.diag(system.corner)
+    corner_lift = damping * jnp.maximum(corner_diagonal, 1e-4)
+    corner_lift = corner_lift + jnp.where(corner_diagonal > 0, 1e-6, 1.0)
+    corner = system.corner + jnp.diag(corner_lift)
+    schur = corner - jnp.einsum("tds,tdu->su", system.edge, sensitivity)
+    pull = -system.shared_gradient - jnp.einsum("tds,td->s", system.edge, step)
+    shared_step = jnp.linalg.solve(schur, pull)
+    step = step - sensitivity @ shared_step
+    expected = 0.5 * jnp.sum(step * (lift * step - system.gradient)) + 0.5 * jnp.sum(
+        shared_step * (corner_lift * shared_step - system.shared_gradient)
     )
-    schur = corner - jnp.einsum("tds,tdu->su", edge, sensitivity)
-    shared_step = jnp.linalg.solve(schur, -shared_gradient - jnp.einsum("tds,td->s", edge, inner))
-    return inner - sensitivity @ shared_step, shared_step
+    return step, shared_step, expected
 
 
 def _differentiate(problem, x):
@@ -325,10 +412,11 @@ def _differentiate(problem, x):
     return jax.vmap(one)(x)
 
 
-def _linearise(problem, cost, frames, moves, shared, data):
-    """Residuals (T, R) and Jacobians (T, R, span * dim + shared_dim), reweighted if robust."""
+def _linearise(problem, cost, frames, moves, shared, data, active):
+    """Costs (T,) and (T, span * dim + shared_dim + 1, R): the derivatives of the residuals and,
+    last, the residuals, reweighted if robust; 0 where not active (T,)."""
 
-    def one(frames, moves, item):
+    def one(frames, moves, item, active):
         residual = cost.residual(frames, shared, item)
         columns = []
         for k, move in enumerate(moves):
@@ -346,12 +434,11 @@ def _linearise(problem, cost, frames, moves, shared, data):
             columns.append(
                 jax.vmap(lambda d: jax.jvp(common, (zero,), (d,))[1])(jnp.eye(problem.shared_dim))
             )
-        jacobian = jnp.moveaxis(jnp.concatenate(columns), 0, -1)
-        _, factor = _robust(cost, residual)
-        jacobian = jacobian * factor[..., None]
-        return (residual * factor).ravel(), jacobian.reshape(residual.size, -1)
+        value, factor = _robust(cost, residual)
+        rows = jnp.where(active, jnp.concatenate([*columns, residual[None]]) * factor, 0.0)
+        return jnp.where(active, value, 0.0), rows.reshape(len(rows), -1)
 
-    return jax.vmap(one)(frames, moves, data)
+    return jax.vmap(one)(frames, moves, data, active)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -363,54 +450,58 @@ def banded_solve(bands, right):
 
     bands: list of (T, d, d); bands[k][t] is the block in row t + k, column t. right: (T, d, m).
     Returns (T, d, m). Cost O(T d^3 len(bands)^2).
+
+    As many frames as the bandwidth form one block, which leaves a block-tridiagonal matrix: one
+    Cholesky factorisation, one triangular solve and one product each, few and large.
     """
-    width = len(bands) - 1
     count, dim, columns = right.shape
-    dtype = right.dtype
-    triangular = jax.scipy.linalg.solve_triangular
-    # row t of the lower triangle: the blocks of columns t - width .. t
-    rows = [
-        jnp.concatenate([jnp.zeros((min(k, count), dim, dim), dtype), bands[k][: count - k]])
-        for k in range(width, 0, -1)
-    ]
+    size = max(len(bands) - 1, 1)
+    blocks, dtype = -(-count // size), right.dtype
+    spare = blocks * size - count
+
+    def grouped(leaf):
+        leaf = jnp.pad(leaf, ((0, spare),) + ((0, 0),) * (leaf.ndim - 1))
+        return leaf.reshape(blocks, size, *leaf.shape[1:])
+
+    groups = [grouped(band) for band in bands]
+    if spare:
+        groups[0] = groups[0].at[-1, size - spare :].set(jnp.eye(dim, dtype=dtype))
+    zero = jnp.zeros((blocks, dim, dim), dtype)
+
+    def assemble(first_row):
+        """Blocks of rows `first_row`, ... and columns 0, ... of each group."""
+        rows = []
+        for i in range(size):
+            row = []
+            for j in range(size):
+                k = first_row + i - j
+                if 0 <= k < len(groups):
+                    row.append(groups[k][:, j])
+                else:
+                    row.append(zero)
+            rows.append(jnp.concatenate(row, axis=2))
+        return jnp.concatenate(rows, axis=1)
+
+    diagonal, below = assemble(0), assemble(size)
+    right = grouped(right).reshape(blocks, size * dim, columns)
+    solve = partial(jax.lax.linalg.triangular_solve, lower=True)
 
     def forward(carry, item):
-        # factors: the last `width` rows, newest last; each row ends with its diagonal block
-        factors, solved = carry
-        off, diagonal, rhs = item
-        row = []
-        for i in range(width):
-            block = off[i]
-            for j in range(i):
-                block = block - row[j] @ factors[i][width - i + j].T
-            row.append(triangular(factors[i][width], block.T, lower=True).T)
-        for block in row:
-            diagonal = diagonal - block @ block.T
-        root = jnp.linalg.cholesky(diagonal)
-        for i in range(width):
-            rhs = rhs - row[i] @ solved[i]
-        y = triangular(root, rhs, lower=True)
-        current = tuple(row) + (root,)
-        return ((factors + (current,))[1:], (solved + (y,))[1:]), (current, y)
+        root, y = carry
+        off, block, rhs = item
+        off = solve(root, off, left_side=False, transpose_a=True)
+        root = jax.lax.linalg.cholesky(block - off @ off.T, symmetrize_input=False)
+        y = solve(root, rhs - off @ y, left_side=True)
+        return (root, y), (off, root, y)
 
-    eye, zero = jnp.eye(dim, dtype=dtype), jnp.zeros((dim, dim), dtype)
-    blank = (zero,) * width + (eye,)
-    start = ((blank,) * width, (jnp.zeros((dim, columns), dtype),) * width)
-    _, (factor, y) = jax.lax.scan(forward, start, (tuple(rows), bands[0], right))
+    start = jnp.eye(size * dim, dtype=dtype), jnp.zeros((size * dim, columns), dtype)
+    _, (off, root, y) = jax.lax.scan(forward, start, (_later(below, 1), diagonal, right))
 
-    # column t of the lower triangle below the diagonal: rows t + 1 .. t + width
-    below = [
-        jnp.concatenate([factor[width - k][k:], jnp.zeros((min(k, count), dim, dim), dtype)])
-        for k in range(1, width + 1)
-    ]
+    def backward(x, item):
+        off, root, y = item
+        x = solve(root, y - off.T @ x, left_side=True, transpose_a=True)
+        return x, x
 
-    def backward(later, item):
-        column, root, rhs = item
-        for block, x in zip(column, later, strict=True):
-            rhs = rhs - block.T @ x
-        x = triangular(root, rhs, lower=True, trans=1)
-        return ((x,) + later)[:width], x
-
-    later = (jnp.zeros((dim, columns), dtype),) * width
-    _, x = jax.lax.scan(backward, later, (tuple(below), factor[width], y), reverse=True)
-    return x
+    off = jnp.concatenate([off[1:], jnp.zeros_like(off[:1])])
+    _, x = jax.lax.scan(backward, jnp.zeros_like(start[1]), (off, root, y), reverse=True)
+    return x.reshape(blocks * size, dim, columns)[:count]
