@@ -13,7 +13,8 @@ changes nothing, and several people can follow one another on the frame axis wit
 between them while they share the border's variables. `solve` can be wrapped in `vmap`.
 
 Sources: Levenberg-Marquardt after Nocedal and Wright, Numerical Optimization, 2nd ed., ch. 10,
-with the damping of Nielsen, Damping parameter in Marquardt's method, IMM-REP-1999-05; robust costs as iteratively reweighted least squares, Barron 2019, eq. 4 (Geman-McClure, there
+with the damping of Nielsen, Damping parameter in Marquardt's method, IMM-REP-1999-05; robust
+costs as iteratively reweighted least squares, Barron 2019, eq. 4 (Geman-McClure, there
 alpha = -2).
 """
 
