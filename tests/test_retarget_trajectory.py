@@ -340,10 +340,12 @@ def test_a_lifted_foot_passes_over_a_box():
 
 
 def test_a_foot_that_moves_is_not_held():
-    ankle = np.zeros((60, 3))
-    ankle[30:, 0] = np.linspace(0, 1.5, 30)
-    held = target.standing(ankle, np.ones(60, bool), FPS)
+    joints = np.zeros((60, 2, 3))
+    joints[30:, :, 0] = np.linspace(0, 1.5, 30)[:, None]
+    held = target.standing(joints, np.ones(60, bool), FPS)
     assert held[:27].all() and not held[33:58].any()
+    joints[:, 1] = 0.0
+    assert target.standing(joints, np.ones(60, bool), FPS).all()
 
 
 def test_recorded_walk_on_uneven_ground(tmp_path):

@@ -28,19 +28,19 @@ MARGIN = 0.01
 class Weights:
     """How much each term counts: residual per metre, radian or multiple of these per second."""
 
-    keypoints: float = 10.0
-    directions: float = 4.0
-    orientations: float = 3.0
+    keypoints: float = 6.0
+    directions: float = 2.5
+    orientations: float = 2.0
     contact: float = 200.0
     floor: float = 100.0
     self_collision: float = 60.0
     scene_collision: float = 60.0
     limits: float = 30.0
     velocity_limits: float = 10.0
-    rest: float = 0.15
-    velocity: float = 0.01
-    acceleration: float = 0.006
-    root_acceleration: float = 0.03
+    rest: float = 0.02
+    velocity: float = 0.001
+    acceleration: float = 0.018
+    root_acceleration: float = 0.004
 
 
 class State(NamedTuple):

@@ -1,8 +1,10 @@
 """What a robot is asked to do: a person's motion, cleaned, scaled and set on its ground.
 
-The human's limbs keep their directions and take the robot's lengths; the whole is scaled by one
-number per clip, the robot's leg length over the human's. Feet that stand have one place and one
-height each, those of what they stand on.
+The whole is scaled by one number per clip, the robot's leg length over the human's. Limbs keep
+the human's directions and take the robot's own lengths, one factor per limb that the two bodies'
+proportions give; a robot's hips are wider than the scaled human's, and its feet stand where the
+human's do rather than as far apart as its hips. Feet that stand have one place and one height
+each, those of what they stand on.
 
 Frames: gravity world, +Z up, floor at 0; after scaling, lengths are those of the robot's world.
 """
@@ -18,6 +20,8 @@ from scipy.spatial.transform import Rotation, Slerp
 from .conventions import SMPL_PARENTS
 from .robot import SMPL_TO_ROBOT
 
+STANCE = 0.8
+"""How far feet stand where the scaled human's stand (1), not the robot's own hips apart (0)."""
 BRIDGE = 0.5
 """Longest gap of unseen frames that is filled, s."""
 SHORTEST = 0.3
@@ -164,7 +168,7 @@ def make_target(robot, stretch, order, boxes, scale, fps):
     ankles = [foot.ankle for foot in robot.feet]
     held = np.stack(
         [
-            standing(human[:, foot.ankle], stretch.contact[:, c], fps)
+            standing(stretch.joints[:, foot_joints(robot, foot)], stretch.contact[:, c], fps)
             if stretch.contact.shape[1]
             else np.zeros(count, bool)
             for foot, c in zip(robot.feet, order, strict=True)
@@ -192,6 +196,10 @@ def make_target(robot, stretch, order, boxes, scale, fps):
     shift[:, 2] = (gap * share).sum(axis=1) / share.sum(axis=1)
     shift[:, :2] = (scale * human[:, ankles, :2] - keypoints[:, ankles, :2]).mean(axis=1)
     keypoints = keypoints + shift[:, None]
+    for ankle in ankles:
+        gap = STANCE * (scale * human[:, ankle, :2] - keypoints[:, ankle, :2])
+        keypoints[:, ankle, :2] += gap
+        keypoints[:, robot.keypoints[ankle].parent, :2] += gap / 2
     places = keypoints[:, ankles, :2] / scale
 
     soles = np.zeros((count, feet, max(len(foot.sole) for foot in robot.feet), 2))
@@ -234,10 +242,17 @@ def zero_corner(robot, foot, corner):
     return positions[foot.body] + rotations[foot.body] @ corner
 
 
-def standing(ankle, contact, fps):
-    """Frames (n,) in which a foot in contact really stays: slow, and for three frames or more."""
-    smooth = gaussian_filter1d(ankle, 0.05 * fps, axis=0, mode="nearest")
-    speed = np.linalg.norm(np.gradient(smooth, axis=0), axis=-1) * fps
+def foot_joints(robot, foot):
+    """SMPL joints of a robot's foot: those of its ankle, and what hangs on them."""
+    joints = list(robot.keypoints[foot.ankle].human)
+    return joints + [j for j, parent in enumerate(SMPL_PARENTS) if parent in joints]
+
+
+def standing(joints, contact, fps):
+    """Frames (n,) in which a foot in contact really stays: one of its joints (n, J, 3) is slow,
+    and for three frames or more. While the heel lifts, the ankle moves and the ball stays."""
+    smooth = gaussian_filter1d(joints, 0.05 * fps, axis=0, mode="nearest")
+    speed = np.linalg.norm(np.gradient(smooth, axis=0), axis=-1).min(axis=1) * fps
     held = contact & (speed < CONTACT_SPEED)
     for a, b in intervals(held):
         if b - a < 3:
