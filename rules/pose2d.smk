@@ -23,3 +23,32 @@ rule pose2d_mediapipe:
         " --video {input.video:q} --people {input.people:q}"
         " --out {output.keypoints:q} --threads {threads} {params.options}"
         " >{log:q} 2>&1"
+
+
+rule pose2d_vitpose:
+    input:
+        video="<results>/{route}/{video}/video.json",
+        people="<results>/{route}/{video}/people.h5",
+    output:
+        keypoints="<results>/{route}/{video}/keypoints.h5",
+    log:
+        "<logs>/{route}/{video}/pose2d_vitpose.log",
+    benchmark:
+        "<benchmarks>/{route}/{video}/pose2d_vitpose.tsv"
+    wildcard_constraints:
+        route=routes_with("pose2d", "vitpose"),
+    conda:
+        "../envs/vm1rs.yaml"
+    threads: 4
+    resources:
+        mem_mb=mem(12000),
+        gpu=1,
+    params:
+        script=script("pose2d_vitpose"),
+        model=weights("vitpose-huge-wholebody"),
+        options=options("pose2d_vitpose"),
+    shell:
+        "python {params.script:q}"
+        " --video {input.video:q} --people {input.people:q} --out {output.keypoints:q}"
+        " --model {params.model:q} {params.options}"
+        " >{log:q} 2>&1"

@@ -21,3 +21,60 @@ rule segment_mediapipe:
         "python {params.script:q}"
         " --video {input.video:q} --out {output.people:q} --threads {threads} {params.options}"
         " >{log:q} 2>&1"
+
+
+rule segment_sam2:
+    input:
+        video="<results>/{route}/{video}/video.json",
+    output:
+        people="<results>/{route}/{video}/people.h5",
+    log:
+        "<logs>/{route}/{video}/segment_sam2.log",
+    benchmark:
+        "<benchmarks>/{route}/{video}/segment_sam2.tsv"
+    wildcard_constraints:
+        route=routes_with("segment", "sam2"),
+    conda:
+        "../envs/vm1rs.yaml"
+    threads: 4
+    resources:
+        mem_mb=mem(12000),
+        gpu=1,
+    params:
+        script=script("segment_sam2"),
+        detector=weights("grounding-dino-tiny"),
+        model=weights("sam2.1-hiera-large"),
+        options=options("segment_sam2"),
+    shell:
+        "python {params.script:q}"
+        " --video {input.video:q} --out {output.people:q}"
+        " --detector {params.detector:q} --model {params.model:q} {params.options}"
+        " >{log:q} 2>&1"
+
+
+rule segment_sam3:
+    input:
+        video="<results>/{route}/{video}/video.json",
+    output:
+        people="<results>/{route}/{video}/people.h5",
+    log:
+        "<logs>/{route}/{video}/segment_sam3.log",
+    benchmark:
+        "<benchmarks>/{route}/{video}/segment_sam3.tsv"
+    wildcard_constraints:
+        route=routes_with("segment", "sam3"),
+    conda:
+        "../envs/vm1rs.yaml"
+    threads: 4
+    resources:
+        mem_mb=mem(12000),
+        gpu=1,
+    params:
+        script=script("segment_sam3"),
+        model=weights("sam3"),
+        options=options("segment_sam3"),
+    shell:
+        "python {params.script:q}"
+        " --video {input.video:q} --out {output.people:q}"
+        " --model {params.model:q} {params.options}"
+        " >{log:q} 2>&1"
