@@ -26,7 +26,9 @@ def tilt_deg(gravity, truth):
     return np.degrees(np.arccos(np.clip(gravity.rotation[2] @ truth.rotation[2], -1, 1)))
 
 
-@pytest.mark.parametrize("name, limit", [("walk_turn", 1.0), ("two_people", 3.0), ("sit_stand", 4)])
+@pytest.mark.parametrize(
+    "name, limit", [("walk_turn", 1.0), ("two_people", 1.5), ("sit_stand", 4), ("crawl", 3)]
+)
 def test_up_and_floor_of_the_scenarios(name, limit):
     truth, found = staged.truth(name)["gravity"], solve(name)
     found.validate("gravity")
@@ -109,6 +111,17 @@ def test_the_floor_is_where_feet_rest_most():
     rng = np.random.default_rng(0)
     heights = np.concatenate([rng.normal(0.3, 0.01, 40), rng.normal(0.0, 0.01, 60), [5.0] * 20])
     assert ground.floor_level(heights, np.ones(len(heights))) == pytest.approx(0, abs=0.01)
+
+
+def test_level_hips_and_shoulders_tell_the_tilt_that_a_level_trunk_leaves_open():
+    world = staged.world("crawl", noise=0.01)
+    truth = staged.truth("crawl")["gravity"].rotation[2].astype(float)
+    assert np.degrees(np.arccos(ground.body_up(world.people)[0] @ truth)) > 50
+    up, cues, _ = ground.up_of_people(world.people, world.cam2world)
+    assert [cue.name for cue in cues] == ["camera", "body", "sides"]
+    assert np.degrees(np.arccos(up @ truth)) < 3
+    without = ground.solve_up(cues[:2], cues[0].direction)
+    assert np.degrees(np.arccos(without @ truth)) > 8
 
 
 def test_cues_that_contradict_fade():

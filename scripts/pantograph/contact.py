@@ -172,8 +172,7 @@ def find_contacts(body, keypoints, scene, model, fps, limits=None):
     # without a known unit, the camera's travel is left out rather than guessed
     scale = 1.0 if scene.metric else metric_scale(body, scene, model) or 0.0
     world = in_world(body, scene, scale)
-    axis = ground.body_up(world)
-    up = axis[0] if axis is not None else np.array([0.0, -1.0, 0.0])
+    up = ground.up_of_people(world, scene.cam2world)[0]
     found = {}
     for pid, person in body.people.items():
         if pid not in keypoints.people:
@@ -208,9 +207,7 @@ def metric_scale(body, scene, model=None):
     """
     if scene.camera_model != "sfm" or len(scene.points) == 0:
         return None
-    axis = ground.body_up(in_world(body, scene, 0.0))
-    if axis is None:
-        return None
+    up = ground.up_of_people(in_world(body, scene, 0.0), scene.cam2world)[0]
     model = model or load_body()
     points = scene.points.astype(float)
     near, sights = np.zeros(len(points), bool), []
@@ -221,7 +218,7 @@ def metric_scale(body, scene, model=None):
             intrinsics, pose = scene.intrinsics[t].astype(float), scene.cam2world[t].astype(float)
             joints = camera.project(person.joints[t], intrinsics)
             feet = soles[t].reshape(-1, 3)
-            foot = feet[np.argmin(feet @ (axis[0] @ pose[:3, :3]))]
+            foot = feet[np.argmin(feet @ (up @ pose[:3, :3]))]
             low = camera.project(foot, intrinsics)
             if not (np.isfinite(joints).all() and np.isfinite(low).all()):
                 continue
@@ -232,7 +229,7 @@ def metric_scale(body, scene, model=None):
             near |= inside & (seen[:, 1] > low[1] - 0.1 * tall)
             sights.append((pose[:3, 3], pose[:3, :3] @ foot))
     centres = scene.cam2world[:, :3, 3].astype(float)
-    plane = ground.fit_plane(points[near], centres, up=axis[0])
+    plane = ground.fit_plane(points[near], centres, up=up)
     if plane is None:
         return None
     scales = []

@@ -15,6 +15,7 @@ ANKLES = [SMPL_JOINTS.index("left_ankle"), SMPL_JOINTS.index("right_ankle")]
 KNEES = [SMPL_JOINTS.index("left_knee"), SMPL_JOINTS.index("right_knee")]
 HIPS = [SMPL_JOINTS.index("left_hip"), SMPL_JOINTS.index("right_hip")]
 TOES = [SMPL_JOINTS.index("left_foot"), SMPL_JOINTS.index("right_foot")]
+SHOULDERS = [SMPL_JOINTS.index("left_shoulder"), SMPL_JOINTS.index("right_shoulder")]
 PELVIS, NECK = SMPL_JOINTS.index("pelvis"), SMPL_JOINTS.index("neck")
 
 STANDING_SIGMA = np.radians(7.0)
@@ -22,6 +23,9 @@ STANDING_SIGMA = np.radians(7.0)
 
 TRUNK_SIGMA = np.radians(14.0)
 """The same of the trunk of people who never stand."""
+
+SIDES_SIGMA = np.radians(7.0)
+"""Tilt of people's hips and shoulders against level, as far as it does not average out."""
 
 ROLL_SIGMA = np.radians(4.0)
 PITCH_SIGMA = np.radians(25.0)
@@ -305,14 +309,30 @@ def solve_up(cues, start, rounds=30):
     return up
 
 
-def find_up(world, contacts, keypoints, model):
-    """Up direction (3,) in the world's axes, and stats.
+def _sides_cue(people):
+    """Level hips and shoulders: the lines through them have no upward part on average.
 
-    Combined by their uncertainty: the axis of people, level feet (where they stand at different
-    places), a floor in the points, and the camera's own up. Feet and points are left out where
-    they contradict people and camera by more than 15 deg: then they lie on a slope or on steps.
+    It holds for people who bow, crouch or sit as well; of people who all face one way it tells
+    the tilt to their sides only.
     """
-    turned = world.cam2world[:, :3, :3].astype(float)
+    lines, trust = [], []
+    for person in people.values():
+        joints = person.joints[person.valid].astype(float)
+        for left, right in (HIPS, SHOULDERS):
+            lines.append(_unit(joints[:, left] - joints[:, right]))
+            trust.append(person.confidence[person.valid] + 1e-6)
+    lines, trust = np.concatenate(lines), np.concatenate(trust)
+    strength, axes = np.linalg.eigh((lines * (trust / trust.sum())[:, None]).T @ lines)
+    rows = np.sqrt(np.maximum(strength, 0))[:, None] * axes.T / np.sin(SIDES_SIGMA)
+    return Cue("sides", rows, np.zeros(3), axes[:, 0])
+
+
+def up_of_people(people, cam2world):
+    """Up direction (3,) that people and cameras held level tell, its cues, and stats.
+
+    people: {id: PersonBody} in a world; cam2world: (T, 4, 4).
+    """
+    turned = cam2world[:, :3, :3].astype(float)
     side, ahead = _unit(turned[:, :, 0].mean(0)), _unit(turned[:, :, 2].mean(0))
     level = Cue(
         "camera",
@@ -323,14 +343,32 @@ def find_up(world, contacts, keypoints, model):
     stats = {}
     cues = [level]
     start = level.direction
-    axis = body_up(world.people)
+    axis = body_up(people)
     if axis is not None:
         direction, sigma, frames = axis
         cues.append(_direction_cue("body", direction, sigma))
         stats["body_frames"] = frames
         stats["body_sigma_deg"] = round(float(np.degrees(sigma)), 1)
         start = direction if direction @ start > 0 else start
-    prior = solve_up(cues, start)
+        cues.append(_sides_cue(people))
+    up = solve_up(cues, start)
+    if axis is not None:
+        # what lines that mostly lie along one direction leave open is left to the other cues
+        strength, axes = np.linalg.eigh(cues[-1].rows.T @ cues[-1].rows)
+        free = axes[:, strength < 0.2 * strength.sum()]
+        cues[-1].direction = _unit(free @ (free.T @ up))
+    return up, cues, stats
+
+
+def find_up(world, contacts, keypoints, model):
+    """Up direction (3,) in the world's axes, and stats.
+
+    Combined by their uncertainty: the axis of people, their level hips and shoulders, level feet
+    (where they stand at different places), a floor in the points, and the camera's own up. Feet
+    and points are left out where they contradict people and camera by more than 15 deg: then they
+    lie on a slope or on steps.
+    """
+    prior, cues, stats = up_of_people(world.people, world.cam2world)
     places, weights, owners = stances(world, contacts, keypoints, model)
     stats["stances"] = len(places)
     if len(places) >= 3:

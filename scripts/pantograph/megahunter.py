@@ -26,7 +26,7 @@ from .contact import metric_scale
 from .contracts import PersonBody, World
 from .conventions import CONTACTS, SMPL_JOINTS
 from .errors import Rejected
-from .ground import ANKLES, body_up
+from .ground import ANKLES, up_of_people
 from .skeleton import take
 from .solver import Cost, Options, Problem, pad, pad_length, solve
 
@@ -174,13 +174,14 @@ def align(model, video, keypoints, body_product, contacts, scene, iterations=40)
         _track(model, video, keypoints, body_product.people[pid], contacts, scene, pid, scale)
         for pid in ids
     ]
-    up = body_up(
+    up = up_of_people(
         {
             pid: PersonBody(
                 valid=track["observed"], confidence=track["confidence"], joints=track["joints"]
             )
             for pid, track in zip(ids, tracks, strict=True)
-        }
+        },
+        scene.cam2world,
     )[0]
     side = np.cross(up, [0.0, 0.0, 1.0] if abs(up[2]) < 0.9 else [1.0, 0.0, 0.0])
     side /= np.linalg.norm(side)
