@@ -10,7 +10,7 @@ pytest.importorskip("mujoco")
 from scipy.spatial.transform import Rotation  # noqa: E402
 
 import retarget_trajectory  # noqa: E402
-from pantograph import body, target  # noqa: E402
+from pantograph import body, fidelity, target  # noqa: E402
 from pantograph import robot as robots  # noqa: E402
 from pantograph.contracts import (  # noqa: E402
     Contacts,
@@ -348,33 +348,13 @@ def test_a_foot_that_moves_is_not_held():
     assert target.standing(joints, np.ones(60, bool), FPS).all()
 
 
-def test_recorded_walk_on_uneven_ground(tmp_path):
-    """A climb recorded from a person: positions of joints only, so turns are made from them."""
+def test_recorded_climb_is_followed_closely_and_smoothly():
     if not MOCAP.is_dir():
-        pytest.skip("the recorded walk is not beside the repository")
-    points = np.load(MOCAP / "smpl_keypoints.npy")[:COUNT]
-    joints = points[:, :24]
-    orient = frames(joints[:, 1] - joints[:, 2], joints[:, 12] - joints[:, 0])
-    pose = np.tile(np.eye(3), (COUNT, 23, 1, 1))
-    for ankle, toes, heel in ((7, (29, 30), 31), (8, (32, 33), 34)):
-        forward = points[:, toes].mean(axis=1) - points[:, heel]
-        left = np.cross([0.0, 0, 1], forward)
-        pose[:, ankle - 1] = np.swapaxes(orient, 1, 2) @ frames(left, np.cross(forward, left))
-    ones = np.ones(COUNT, bool)
-    human = PersonBody(ones, ones.astype(float), orient, pose, np.zeros(10), joints[:, 0], joints)
-    contact = np.stack(
-        [np.load(MOCAP / f"{side}_foot_contact.npy")[:COUNT] for side in ("left", "right")], axis=1
-    )
-    write_products(tmp_path, {1: (human, PersonContacts(ones, contact, contact.astype(float)))})
-    found = run(tmp_path)
-    stats = found.stats["person_1"]
-    assert stats["error_mm"] < 50
-    assert stats["limit_violations"] == 0 and stats["velocity_violations"] == 0
-
-
-def frames(left, up):
-    """Rotations (T, 3, 3) with x along `left` and y near `up`."""
-    x = left / np.linalg.norm(left, axis=-1, keepdims=True)
-    z = np.cross(x, up)
-    z /= np.linalg.norm(z, axis=-1, keepdims=True)
-    return np.stack([x, np.cross(z, x), z], axis=-1)
+        pytest.skip("the recorded climb is not beside the repository")
+    contacts = [MOCAP / f"{side}_foot_contact.npy" for side in ("left", "right")]
+    found = fidelity.follow(*fidelity.read_recording(MOCAP / "smpl_keypoints.npy", contacts), FPS)
+    assert found["position_mm"] < 45.5
+    assert found["direction_deg"] < 2.5
+    assert found["acceleration_rad_s2"] < 3.5
+    assert found["still_foot_m_s"] < 0.21
+    assert found["limit_violations"] == 0 and found["velocity_violations"] == 0
