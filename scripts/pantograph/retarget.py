@@ -13,7 +13,7 @@ import jaxlie
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from . import jaxcache, solver
+from . import jaxcache, limits, solver
 from .contracts import Motion, PersonMotion
 from .errors import PantographError, Rejected
 from .robot import forward
@@ -131,14 +131,14 @@ def fit(robot, problem, target, boxes, fps, weights, iterations, length):
         "contact": {
             "soles": target.soles,
             "support": target.support,
-            "weight": target.contact * weights.contact / 2.0,
+            "weight": target.pinned * weights.contact / 2.0,
         },
-        "floor": {"floor": target.floor, "weight": ~target.contact * weights.floor},
+        "floor": {"floor": target.floor, "weight": (1.0 - target.pinned) * weights.floor},
         "self_collision": {"weight": once * weights.self_collision},
         "scene_collision": {
             "boxes": np.tile(boxes, (count, 1, 1)),
             "floor": np.minimum(target.floor.min(axis=1), 0.0),
-            "lifted": ~target.contact,
+            "lifted": 1.0 - target.pinned,
             "weight": once * weights.scene_collision,
         },
         "limits": {"weight": once * weights.limits},
@@ -179,10 +179,8 @@ def _frames(robot, states):
 
 def finish(robot, state, target, stretch, order, contacts, count, fps):
     """A PersonMotion of `count` frames and `contacts` contacts, and numbers that describe it."""
-    limits = np.asarray(robot.limits, np.float32)
-    low = np.where(limits[:, 0] < robot.limits[:, 0], np.nextafter(limits[:, 0], 9), limits[:, 0])
-    high = np.where(limits[:, 1] > robot.limits[:, 1], np.nextafter(limits[:, 1], -9), limits[:, 1])
-    state = state._replace(joints=np.clip(state.joints, low, high))
+    joints, moved = limits.keep(state.joints, robot.limits, robot.velocity_limits, fps)
+    state = state._replace(joints=joints)
     length = solver.pad_length(len(state.joints))
     padded = solver.pad(state, length)
     link_pos, link_quat, points, soles = (
@@ -213,7 +211,8 @@ def finish(robot, state, target, stretch, order, contacts, count, fps):
         contact=whole(contact),
         error=whole(error.astype(np.float32)),
     )
-    return motion, measure(robot, state.joints, soles, target, error, fps)
+    measured = measure(robot, state.joints, soles, target, error, fps)
+    return motion, {**measured, "moved_to_limits_rad": round(moved, 7)}
 
 
 def measure(robot, joints, soles, target, error, fps):
@@ -223,11 +222,11 @@ def measure(robot, joints, soles, target, error, fps):
     ends = np.cumsum([len(foot.sole) for foot in robot.feet])
     slides, depth, hover = [], [0.0], []
     for f, sole in enumerate(np.split(soles, ends[:-1], axis=1)):
-        both = target.contact[1:, f] & target.contact[:-1, f]
-        slides.append(np.linalg.norm(np.diff(sole[..., :2], axis=0), axis=-1)[both].ravel() * fps)
+        held = target.pinned[:, f, : sole.shape[1]] > 0.5
+        speed_ = np.linalg.norm(np.diff(sole[..., :2], axis=0), axis=-1) * fps
+        slides.append(speed_[held[1:] & held[:-1]])
         depth.append(np.max(target.floor[:, f, None] - sole[..., 2]))
-        held = target.contact[:, f]
-        hover.append((sole[held][..., 2] - target.support[held, f, None]).ravel())
+        hover.append((sole[..., 2] - target.support[:, f, None])[held])
     slide, hover = np.concatenate(slides), np.abs(np.concatenate(hover))
     acceleration = np.abs(np.diff(joints, n=2, axis=0)) * fps**2
     return {
