@@ -418,23 +418,27 @@ def _linearise(problem, cost, frames, moves, shared, data, active):
     last, the residuals, reweighted if robust; 0 where not active (T,)."""
 
     def one(frames, moves, item, active):
-        residual = cost.residual(frames, shared, item)
         columns = []
         for k, move in enumerate(moves):
 
             def at(frame, k=k):
                 return cost.residual((*frames[:k], frame, *frames[k + 1 :]), shared, item)
 
-            columns.append(jax.vmap(lambda d, k=k, at=at: jax.jvp(at, (frames[k],), (d,))[1])(move))
+            def moved(direction, k=k, at=at):
+                return jax.jvp(at, (frames[k],), (direction,))
+
+            residual, column = jax.vmap(moved, out_axes=(None, 0))(move)
+            columns.append(column)
         if problem.shared_dim:
 
             def common(delta):
                 return cost.residual(frames, problem.shared_retract(shared, delta), item)
 
-            zero = jnp.zeros(problem.shared_dim, shared.dtype)
-            columns.append(
-                jax.vmap(lambda d: jax.jvp(common, (zero,), (d,))[1])(jnp.eye(problem.shared_dim))
-            )
+            def changed(direction):
+                return jax.jvp(common, (jnp.zeros_like(direction),), (direction,))
+
+            eye = jnp.eye(problem.shared_dim, dtype=shared.dtype)
+            columns.append(jax.vmap(changed, out_axes=(None, 0))(eye)[1])
         value, factor = _robust(cost, residual)
         rows = jnp.where(active, jnp.concatenate([*columns, residual[None]]) * factor, 0.0)
         return jnp.where(active, value, 0.0), rows.reshape(len(rows), -1)
