@@ -24,3 +24,36 @@ rule body_landmarks:
         " --video {input.video:q} --keypoints {input.keypoints:q}"
         " --scene {input.scene:q} --out {output.body:q} {params.options}"
         " >{log:q} 2>&1"
+
+
+rule body_vimo:
+    input:
+        video="<results>/{route}/{video}/video.json",
+        people="<results>/{route}/{video}/people.h5",
+        keypoints="<results>/{route}/{video}/keypoints.h5",
+        scene="<results>/{route}/{video}/scene.h5",
+    output:
+        body="<results>/{route}/{video}/body.h5",
+    log:
+        "<logs>/{route}/{video}/body_vimo.log",
+    benchmark:
+        "<benchmarks>/{route}/{video}/body_vimo.tsv"
+    wildcard_constraints:
+        route=routes_with("body", "vimo"),
+    conda:
+        "../envs/vm1rs.yaml"
+    threads: 2
+    resources:
+        mem_mb=mem(12000),
+        gpu=1,
+    params:
+        script=script("body_vimo"),
+        repository=repository("vimo"),
+        weights=weights("vimo"),
+        options=options("body_vimo"),
+    shell:
+        "python {params.script:q}"
+        " --video {input.video:q} --people {input.people:q}"
+        " --keypoints {input.keypoints:q} --scene {input.scene:q} --out {output.body:q}"
+        " --repository {params.repository:q} --weights {params.weights:q} {params.options}"
+        " >{log:q} 2>&1"
