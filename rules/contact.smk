@@ -26,3 +26,37 @@ rule contact_kinematic:
         " --body {input.body:q} --scene {input.scene:q}"
         " --out {output.contacts:q} {params.options}"
         " >{log:q} 2>&1"
+
+
+rule contact_bstro:
+    input:
+        video="<results>/{route}/{video}/video.json",
+        people="<results>/{route}/{video}/people.h5",
+    output:
+        contacts="<results>/{route}/{video}/contacts.h5",
+    log:
+        "<logs>/{route}/{video}/contact_bstro.log",
+    benchmark:
+        "<benchmarks>/{route}/{video}/contact_bstro.tsv"
+    wildcard_constraints:
+        route=routes_with("contact", "bstro"),
+    conda:
+        "../envs/vm1rs.yaml"
+    threads: 2
+    resources:
+        mem_mb=mem(8000),
+        gpu=1,
+    params:
+        script=script("contact_bstro"),
+        repository=repository("bstro"),
+        weights=weights("bstro"),
+        body=weights("smpl"),
+        segmentation=weights("smpl-segmentation"),
+        options=options("contact_bstro"),
+    shell:
+        "python {params.script:q}"
+        " --video {input.video:q} --people {input.people:q} --out {output.contacts:q}"
+        " --repository {params.repository:q} --weights {params.weights:q}"
+        " --template {params.body:q}/SMPL_NEUTRAL.pkl"
+        " --segmentation {params.segmentation:q} {params.options}"
+        " >{log:q} 2>&1"
