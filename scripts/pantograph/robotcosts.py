@@ -155,7 +155,7 @@ def contact_term(robot, views, shared, data):
     for f, corners in enumerate(_soles(robot, views[0])):
         place = data["soles"][f, : len(corners)]
         gap = jnp.concatenate([corners[:, :2] - place, corners[:, 2:] - data["support"][f]], -1)
-        residual.append((gap * data["weight"][f]).ravel())
+        residual.append((gap * data["weight"][f, : len(corners), None]).ravel())
     return jnp.concatenate(residual)
 
 
@@ -164,7 +164,8 @@ def floor_term(robot, views, shared, data):
     would go through it."""
     residual = []
     for f, sole in enumerate(_soles(robot, views[0])):
-        residual.append(_soft_excess(data["floor"][f] - sole[:, 2]) * data["weight"][f])
+        weight = data["weight"][f, : len(sole)]
+        residual.append(_soft_excess(data["floor"][f] - sole[:, 2]) * weight)
     return jnp.concatenate(residual)
 
 
@@ -176,12 +177,12 @@ def self_collision_term(robot, views, shared, data):
 def scene_collision_term(robot, views, shared, data):
     """Shapes of the robot, and corners of lifted soles, not in the floor or in a box."""
     view, (body, radius) = views[0], _obstructed(robot)
-    lifted = jnp.repeat(data["lifted"], np.array([len(foot.sole) for foot in robot.feet]))
+    lifted = [data["lifted"][f, : len(foot.sole)] for f, foot in enumerate(robot.feet)]
     start = jnp.concatenate([view.starts[body], view.soles])
     end = jnp.concatenate([view.ends[body], view.soles])
     floor = jnp.full(len(start), data["floor"])
     distance = clearance(start, end, radius.astype(start.dtype), data["boxes"], floor)
-    weight = jnp.concatenate([jnp.ones(len(body), start.dtype), lifted])
+    weight = jnp.concatenate([jnp.ones(len(body), start.dtype), *lifted])
     return _soft_excess(-distance) * weight * data["weight"]
 
 

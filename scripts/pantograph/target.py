@@ -32,6 +32,11 @@ SNAP = 0.12
 """A foot this near to the floor or to a support box, m, stands on it."""
 ANKLE_HEIGHT = (0.05, 0.08, 0.12)
 """Height of a human ankle over the sole: least, usual, most, m."""
+BALL_HEIGHT = 0.03
+"""Height of the ball of a human foot over the sole, m."""
+ROLLING = (0.35, 0.6)
+"""Pitch of a human foot, rad, at which heel or toes begin to lift, and at which they have; less
+is within the errors of estimated poses."""
 
 
 class Stretch(NamedTuple):
@@ -55,7 +60,7 @@ class Target(NamedTuple):
     root: (n, 3, 3); keypoints: (n, K, 3); directions: (n, K, 3), unit, from each keypoint's
     parent; orientations: (n, M, 3, 3); confidence: (n,); contact: (n, F) feet held; support:
     (n, F) height they stand on; floor: (n, F) height they stay above; soles: (n, F, P, 2) where
-    the corners stand.
+    the corners stand; pinned: (n, F, P) how firmly each is held there, 0 to 1.
     """
 
     root: np.ndarray
@@ -67,6 +72,7 @@ class Target(NamedTuple):
     support: np.ndarray
     floor: np.ndarray
     soles: np.ndarray
+    pinned: np.ndarray
 
 
 def find_stretch(person, contacts, fps):
@@ -175,16 +181,26 @@ def make_target(robot, stretch, order, boxes, scale, fps):
         ],
         axis=1,
     )
+    feet_joints = [foot_joints(robot, foot) for foot in robot.feet]
     lift = ankle_height(human[:, ankles, 2], held)
     heights = human[:, ankles, 2] - lift
+    tilts, heel, toe = (np.zeros((count, feet)) for _ in range(3))
+    for f, joints in enumerate(feet_joints):
+        tilts[:, f], heel[:, f], toe[:, f] = rolling(turn[:, joints[0]], held[:, f])
+        # over a lifted heel the ankle tells nothing of the ground
+        ball = stretch.joints[:, joints[-1], 2] - BALL_HEIGHT
+        heights[:, f] = np.where(heel[:, f] < 0.5, ball, heights[:, f])
     heights = above_ground(human[:, ankles, :2], heights, boxes)
     support = support_heights(human[:, ankles], heights, held, boxes)
-    reach = np.array(
-        [
-            zero_point(robot, robot.keypoints[foot.ankle])[2]
-            - np.mean([zero_corner(robot, foot, corner)[2] for corner in foot.sole])
-            for foot in robot.feet
-        ]
+    arms = [
+        np.array([zero_corner(robot, foot, corner) for corner in foot.sole])
+        - zero_point(robot, robot.keypoints[foot.ankle])
+        for foot in robot.feet
+    ]
+    pitched = [Rotation.from_euler("y", tilt[:, None]).as_matrix() for tilt in tilts.T]
+    reach = np.stack(
+        [-(arm @ turns[:, 2].T).min(axis=0) for arm, turns in zip(arms, pitched, strict=True)],
+        axis=1,
     )
 
     # the chains end beside the scaled ankles; move the whole body so that they agree
@@ -203,20 +219,26 @@ def make_target(robot, stretch, order, boxes, scale, fps):
     places = keypoints[:, ankles, :2] / scale
 
     soles = np.zeros((count, feet, max(len(foot.sole) for foot in robot.feet), 2))
+    pinned = np.zeros(soles.shape[:3])
     foot_turns = {o.body: i for i, o in enumerate(robot.orientations)}
     for f, foot in enumerate(robot.feet):
         slot = foot_turns.get(foot.body)
+        ends = np.arange(len(foot.sole)) < len(foot.heel)
+        firm = np.where(ends, heel[:, f, None], toe[:, f, None])
+        pinned[:, f, : len(ends)] = firm * held[:, f, None]
+        # where the ankle would be if the foot lay flat about the end that stays
+        rolled = heel[:, f, None] < toe[:, f, None]
+        pivots = np.where(rolled, arms[f][~ends].mean(axis=0), arms[f][ends].mean(axis=0))
         for a, b in intervals(held[:, f]):
-            place = np.median(keypoints[a:b, foot.ankle, :2], axis=0)
             forward_ = root[a:b] if slot is None else orientations[a:b, slot]
             heading = (forward_[:, :2, 0] / np.maximum(_norm(forward_[:, :2, 0]), 1e-6)).mean(0)
-            yaw = Rotation.from_euler("z", np.arctan2(heading[1], heading[0]))
-            under = zero_point(robot, robot.keypoints[foot.ankle])
-            for p, corner in enumerate(foot.sole):
-                arm = zero_corner(robot, foot, corner) - under
-                soles[a:b, f, p] = place + yaw.apply(arm)[:2]
+            yaw = Rotation.from_euler("z", np.arctan2(heading[1], heading[0])).as_matrix()
+            turns = yaw @ pitched[f][a:b]
+            flat = np.einsum("tij,tj->ti", turns - yaw, pivots[a:b])[:, :2]
+            place = np.median(keypoints[a:b, foot.ankle, :2] + flat, axis=0)
+            soles[a:b, f, : len(ends)] = place + (arms[f] @ yaw.T)[:, :2]
             if slot is not None:
-                orientations[a:b, slot] = yaw.as_matrix() @ zero[foot.body]
+                orientations[a:b, slot] = turns @ zero[foot.body]
     return Target(
         root=root,
         keypoints=keypoints,
@@ -227,7 +249,22 @@ def make_target(robot, stretch, order, boxes, scale, fps):
         support=scale * support,
         floor=scale * floor_heights(support, held, heights, places, boxes),
         soles=soles,
+        pinned=pinned,
     )
+
+
+def rolling(turn, held):
+    """How a foot that stands rolls over an end: its pitch (n,), toes down, rad, and how firmly
+    heel (n,) and toe (n,) stay.
+
+    turn: (n, 3, 3) of the human's foot, robot axes, in the world; held: (n,). A foot stays flat,
+    pitch 0, unless the human's is clearly pitched.
+    """
+    pitch = np.arcsin(np.clip(-turn[:, 2, 0], -1.0, 1.0)) * held
+    start, done = ROLLING
+    lifted = np.clip((np.abs(pitch) - start) / (done - start), 0.0, 1.0)
+    heel, toe = (1.0 - np.where(side > 0, lifted, 0.0) for side in (pitch, -pitch))
+    return pitch * lifted, heel, toe
 
 
 def zero_point(robot, keypoint):
