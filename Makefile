@@ -46,6 +46,7 @@ $(VENV)/base.stamp: requirements.lock | libraries
 	@echo "making $(VENV) with $$($(PYTHON) --version): about 1.5 GB, some minutes"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) -r requirements.lock
+	@$(PIP) --no-deps -e .
 	@touch $@
 
 $(VENV)/test.stamp: requirements-test.lock $(VENV)/base.stamp
@@ -71,5 +72,5 @@ lint: $(VENV)/test.stamp
 	@$(BIN)/snakemake --lint
 
 clean:
-	rm -rf results logs .snakemake .cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf results logs scripts/*.egg-info .snakemake .cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
