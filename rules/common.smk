@@ -123,12 +123,18 @@ def ingest_arguments(wildcards):
     return shlex.join(map(str, words))
 
 
+def lengths_file():
+    """Where the planned padded lengths of the run, or of its shard, are kept."""
+    part = "-{}-of-{}".format(*PLAN.shard) if PLAN.shard else ""
+    return f"<results>/lengths{part}.json"
+
+
 def planned_lengths():
     """The file of planned padded lengths, where the run has one; it makes nothing run anew."""
     chosen = PLAN.settings["lengths"]
     if chosen == "none":
         return []
-    return ancient("<results>/lengths.json") if chosen == "plan" else ancient(chosen)
+    return ancient(lengths_file() if chosen == "plan" else chosen)
 
 
 def truth(wildcards):

@@ -6,7 +6,7 @@ rule plan_lengths:
     input:
         video=per_clip("video.json"),
     output:
-        lengths=update("<results>/lengths.json"),
+        lengths=update(lengths_file()),
     log:
         "<logs>/plan_lengths.log",
     benchmark:

@@ -253,3 +253,19 @@ def test_jobs_find_python_and_one_cache(settings, tmp_path, monkeypatch):
     assert alive(environment["PANTOGRAPH_OWNER"])
     assert environment["PANTOGRAPH_WORKERS"] == "0"
     assert job_environment({**settings, "workers": True}, 4)["PANTOGRAPH_WORKERS"] == "4"
+
+
+def test_shards_take_every_video_once(settings, tmp_path):
+    names = [f"v{k}" for k in range(7)]
+    for name in names:
+        (tmp_path / f"{name}.mp4").touch()
+    settings = {**settings, "videos": str(tmp_path)}
+    taken = [
+        video
+        for k in (1, 2, 3)
+        for _, video in plan({**settings, "shard": f"{k}/3"}, ROOT).targets()
+    ]
+    assert sorted(taken) == names
+    for wrong in ("0/3", "4/3", "1", "a/b"):
+        with pytest.raises(ConfigError, match="shard: expected"):
+            plan({**settings, "shard": wrong}, ROOT)

@@ -9,6 +9,7 @@ import sys
 from . import __version__, cli
 
 COMMANDS = {
+    "submit": "run the videos as a SLURM array, one Snakemake per shard",
     "doctor": "say what each route needs, what is missing and how to get it",
 }
 """What each sub-command does; its module has add_arguments(parser) and run(args)."""

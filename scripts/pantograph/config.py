@@ -26,7 +26,7 @@ from .worker import identity
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".mpg", ".mpeg")
 
-WORDS = ("route", "videos", "pattern", "text", "robot", "jax_cache", "pathvars", "lengths")
+WORDS = ("route", "videos", "pattern", "text", "robot", "jax_cache", "pathvars", "lengths", "shard")
 """Settings that stay text; the others may come from the command line, where all is text."""
 
 
@@ -84,9 +84,17 @@ class Plan:
     refused: tuple
     options: dict
 
+    @property
+    def shard(self):
+        """(k, n) for the k-th of n parts of the videos, counted from 1; None for all of them."""
+        chosen = self.settings["shard"]
+        return None if chosen is None else tuple(map(int, chosen.split("/")))
+
     def targets(self):
         """Every (route, name) that is to be made, in the order of the table."""
-        return [(route, clip.name) for clip in self.clips.values() for route in clip.routes]
+        clips = list(self.clips.values())
+        part, parts = self.shard or (1, 1)
+        return [(route, clip.name) for clip in clips[part - 1 :: parts] for route in clip.routes]
 
 
 def plan(settings, root):
@@ -104,6 +112,13 @@ def plan(settings, root):
     robots = {path.stem for path in (Path(root) / "resources" / "robots").iterdir()}
     if settings["robot"] not in robots:
         raise ConfigError(f"config: robot: {unknown('robot', settings['robot'], robots)}")
+    if settings["shard"] is not None:
+        part, parts = map(int, settings["shard"].split("/"))
+        if not 1 <= part <= parts:
+            raise ConfigError(
+                f"config: shard: expected one of 1/{parts} to {parts}/{parts}, "
+                f"got {settings['shard']!r}"
+            )
     options = read_options(settings, root)
     clips, refused = read_clips(settings, tuple(chosen), routes, root)
     return Plan(settings, routes, clips, refused, options)
