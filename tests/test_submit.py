@@ -29,7 +29,7 @@ def cluster(tmp_path, monkeypatch):
 
 def test_an_array_and_a_job_after_it(cluster, capsys):
     words = ["--shards", "8", "--at-a-time", "3", "--gpus", "a100:1", "--partition", "gpu"]
-    words += ["--account", "lab", "--sbatch", "--qos=long", "--snakemake", "--sdm conda"]
+    words += ["--account", "lab", "--sbatch=--qos=long", "--snakemake=--sdm conda"]
     assert main(["submit", *words, "--config", "videos=my clips", "top_k=2"]) == 0
     array, last = (cluster / "job-100").read_text(), (cluster / "job-101").read_text()
     for line in ("array=1-8%3", "gpus=a100:1", "partition=gpu", "account=lab", "qos=long"):

@@ -30,14 +30,17 @@ def add_arguments(parser):
     parser.add_argument("--account", help="account to charge")
     parser.add_argument("--gpus", help="GPUs of a task, as --gpus of sbatch: 1, a100:1")
     parser.add_argument(
-        "--sbatch", default="", help="more options of sbatch, in quotes: '--qos=long'"
+        "--sbatch", default="", metavar="WORDS", help="more options, as in --sbatch='--qos=long'"
     )
     parser.add_argument(
         "--config", nargs="+", default=[], metavar="KEY=VALUE", help="settings of the run"
     )
     parser.add_argument("--configfile", help="a file with settings of the run")
     parser.add_argument(
-        "--snakemake", default="", help="more options of Snakemake, in quotes: '--sdm conda'"
+        "--snakemake",
+        default="",
+        metavar="WORDS",
+        help="more options, as in --snakemake='--sdm conda'",
     )
     parser.add_argument("--show", action="store_true", help="show the scripts, submit nothing")
 
