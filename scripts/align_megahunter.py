@@ -1,5 +1,7 @@
 """MegaHunter: people, cameras and scene in one metric world by one joint optimisation."""
 
+import sys
+
 from pantograph import cli
 from pantograph.contracts import Body, Contacts, Keypoints, Scene, Video, World
 from pantograph.errors import PantographError
@@ -14,6 +16,9 @@ def main(argv=None):
     parser.add_argument("--scene", required=True, help="scene.h5")
     parser.add_argument("--out", required=True, help="world.h5 to write")
     parser.add_argument("--body-model", default="", help="SMPL file; empty for the built-in body")
+    parser.add_argument(
+        "--robot-shape", default="", help="robot whose proportions and size people and world get"
+    )
     parser.add_argument("--iterations", type=int, default=40, help="of the solver, at most")
     args = parser.parse_args(argv)
     if args.iterations < 1:
@@ -22,11 +27,22 @@ def main(argv=None):
     def compute(video, keypoints, body_product, contacts, scene):
         from pantograph import megahunter
         from pantograph.body import load_body_of
+        from pantograph.robot import load_robot
 
         model = load_body_of(body_product, args.body_model)
-        return megahunter.align(
-            model, video, keypoints, body_product, contacts, scene, iterations=args.iterations
+        world = megahunter.align(
+            model,
+            video,
+            keypoints,
+            body_product,
+            contacts,
+            scene,
+            robot=load_robot(args.robot_shape) if args.robot_shape else None,
+            iterations=args.iterations,
         )
+        if not world.stats["converged"]:
+            print(f"not converged after {world.stats['iterations']} iterations", file=sys.stderr)
+        return world
 
     cli.stage(
         World,
@@ -40,7 +56,11 @@ def main(argv=None):
             Scene.read(args.scene),
         ],
         compute=compute,
-        parameters={"body_model": args.body_model, "iterations": args.iterations},
+        parameters={
+            "body_model": args.body_model,
+            "robot_shape": args.robot_shape,
+            "iterations": args.iterations,
+        },
     )
 
 

@@ -18,6 +18,9 @@ def main(argv=None):
     parser.add_argument("--out", required=True, help="body.h5 to write")
     parser.add_argument("--body-model", default="", help="SMPL file; empty for the built-in body")
     parser.add_argument("--min-seconds", type=float, default=0.5, help="shortest track kept, s")
+    parser.add_argument(
+        "--bridge-seconds", type=float, default=0.5, help="longest gap that is filled, s"
+    )
     parser.add_argument("--iterations", type=int, default=40, help="of the solver, at most")
     args = parser.parse_args(argv)
     if args.iterations < 1:
@@ -32,6 +35,7 @@ def main(argv=None):
             keypoints,
             scene,
             min_seconds=args.min_seconds,
+            bridge=args.bridge_seconds,
             iterations=args.iterations,
         )
 
@@ -44,6 +48,7 @@ def main(argv=None):
         parameters={
             "body_model": args.body_model,
             "min_seconds": args.min_seconds,
+            "bridge_seconds": args.bridge_seconds,
             "iterations": args.iterations,
         },
     )

@@ -17,10 +17,12 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from . import jaxcache, landmarks, skeleton
-from .body import joints, stature
+from .body import betas_array, joints, stature
 from .contracts import Body, PersonBody
 from .conventions import SMPL_JOINTS
 from .errors import PantographError, Rejected
+from .ground import runs
+from .shape import given as given_shape
 from .skeleton import take
 from .solver import Cost, Options, Problem, Smoothness, pad, pad_length, solve
 
@@ -296,10 +298,12 @@ SIGMA_2D = 0.011
 SHAPE_PRIOR = np.array([0.1, 0.3] + [0.6] * 8)
 """1 / sigma of the shape coefficients, for each root of a frame: errors of landmarks repeat from
 frame to frame, so that long clips know proportions no better than short ones."""
+KNOWN_SHAPE = 1000.0
+"""1 / sigma of shape coefficients that are known."""
 MIN_LANDMARKS = 6
 """A frame counts as seen with at least this many landmarks of a score over 0.3."""
 LONGEST_BRIDGE = 0.5
-"""Gaps up to this long are bridged on the manifold, s."""
+"""Gaps up to this long are filled unless the caller says otherwise, s."""
 
 
 @lru_cache(maxsize=2)
@@ -332,7 +336,7 @@ def _problem(model):
 
     def shape(frames, betas, data):
         tall = (stature + stature_directions @ betas - data["stature"]) * data["stature_weight"]
-        return jnp.concatenate([betas * data["weight"], tall[None]])
+        return jnp.concatenate([(betas - data["mean"]) * data["weight"], tall[None]])
 
     return Problem(
         (
@@ -351,32 +355,63 @@ def _problem(model):
     )
 
 
-def observed_frames(visible, fps):
-    """Frames (T,) that a track covers: the visible ones and gaps of at most LONGEST_BRIDGE."""
+def observed_frames(visible, fps, bridge=LONGEST_BRIDGE):
+    """Frames (T,) that a track covers: the visible ones and gaps of at most `bridge` s."""
     covered = visible.copy()
     frames = np.flatnonzero(visible)
     for first, second in zip(frames[:-1], frames[1:], strict=True):
-        if second - first - 1 <= LONGEST_BRIDGE * fps:
+        if second - first - 1 <= bridge * fps:
             covered[first:second] = True
     return covered
 
 
-def interpolate(values, known):
+def missing(visible, covered, fps):
+    """What a track lacks: {"first-last": reason} of frames that are not covered, and the number
+    of gaps and frames that are bridged."""
+    lost = {
+        f"{start}-{end - 1}": f"not seen for {(end - start) / fps:.2f} s"
+        for start, end in runs(~covered)
+    }
+    return lost, len(runs(covered & ~visible)), int((covered & ~visible).sum())
+
+
+def nearest(values, known):
     """Rows of `values` (T, ...) where `known`, the nearest known row elsewhere."""
     frames = np.flatnonzero(known)
-    nearest = np.abs(np.arange(len(known))[:, None] - frames[None]).argmin(1)
-    return values[frames[nearest]]
+    middles = 0.5 * (frames[1:] + frames[:-1])
+    return values[frames[np.searchsorted(middles, np.arange(len(known)))]]
 
 
-def fit(model, person, names, intrinsics, fps, stature=None, iterations=40):
+def bridged(values, known):
+    """Rows of `values` (T, ...) where `known`, straight lines between them elsewhere."""
+    frames, grid = np.flatnonzero(known), np.arange(len(known))
+    after = np.clip(np.searchsorted(frames, grid), 1, max(len(frames) - 1, 1))
+    first, last = frames[after - 1], frames[np.minimum(after, len(frames) - 1)]
+    share = np.clip((grid - first) / np.maximum(last - first, 1), 0.0, 1.0)
+    share = share.reshape((-1,) + (1,) * (values.ndim - 1))
+    return (1 - share) * values[first] + share * values[last]
+
+
+def fit(
+    model,
+    person,
+    names,
+    intrinsics,
+    fps,
+    stature=None,
+    betas=None,
+    bridge=LONGEST_BRIDGE,
+    iterations=40,
+):
     """SMPL parameters of one person from 2D and 3D landmarks, in each frame's camera.
 
     model: body.BodyModel; person: contracts.PersonKeypoints with landmarks3d; names: keypoint
-    names; intrinsics: (T, 3, 3) px; stature: m, or None if unknown.
+    names; intrinsics: (T, 3, 3) px; stature: m, or None if unknown; betas: the person's shape
+    (10,), or None if unknown; bridge: the longest gap that is filled, s.
     Returns a dict with states (T leading), betas (10,), covered (T,), confidence (T,),
     swapped (T, 2), span (first, last frame) and the solver's result.
     """
-    covered = observed_frames(person.visible, fps)
+    covered = observed_frames(person.visible, fps, bridge)
     first, last = np.flatnonzero(covered)[[0, -1]]
     part = slice(first, last + 1)
     visible = person.visible[part]
@@ -386,14 +421,16 @@ def fit(model, person, names, intrinsics, fps, stature=None, iterations=40):
         *(names, person.xy[part], person.landmarks3d[part], person.score[part], visible, size)
     )
     camera = intrinsics[part].astype(float)
-    turn = landmarks.viewing_rotations(xy, score, camera)
+    calm = landmarks.steady(xy, visible)
+    turn = landmarks.viewing_rotations(calm, score, camera)
     xyz = np.einsum("tab,tjb->tja", turn, xyz)[:, index]
-    xy, score = xy[:, index], score[:, index] * present * visible[:, None]
+    xy, calm = xy[:, index], calm[:, index]
+    score = score[:, index] * present * visible[:, None]
     hips = [landmarks.NAMES.index(f"{side}_hip") for side in ("left", "right")]
     xyz = xyz - xyz[:, hips].mean(1, keepdims=True)
 
-    middle = interpolate(landmarks.solve_translation(xyz, xy, score, camera), visible)
-    xyz = interpolate(xyz, visible)
+    middle = bridged(landmarks.solve_translation(xyz, calm, score, camera), visible)
+    xyz = bridged(xyz, visible)
     local = initial_pose(model.J_template, lambda name: xyz[:, landmarks.NAMES.index(name)])
     start = pack(local[:, 0], local[:, 1:], middle)
 
@@ -419,16 +456,19 @@ def fit(model, person, names, intrinsics, fps, stature=None, iterations=40):
         "smoothness": np.broadcast_to(smoothness_weights(fps), (count, DIM)),
     }
     data = jax.tree.map(lambda leaf: leaf.astype(np.float32), pad(data, length))
+    known = betas_array(np.zeros(10) if betas is None else betas)
+    strength = SHAPE_PRIOR * np.sqrt(covered.sum()) if betas is None else np.full(10, KNOWN_SHAPE)
     data["shape"] = {
-        "weight": leading[:, None] * (SHAPE_PRIOR * np.sqrt(count)).astype(np.float32),
+        "mean": np.broadcast_to(known, (length, len(known))).astype(np.float32),
+        "weight": leading[:, None] * strength.astype(np.float32),
         "stature": np.full(length, stature or 0.0, np.float32),
         "stature_weight": leading * np.float32(1000.0 if stature else 0.0),
     }
-    valid = np.arange(length) < count
+    valid = np.concatenate([covered[part], np.zeros(length - count, bool)])
     result = solve(
         _problem(model),
         pad(start, length),
-        np.zeros(model.J_shapedirs.shape[-1]),
+        known,
         data,
         valid,
         options=Options(iterations=iterations, tolerance=1e-4),
@@ -444,16 +484,19 @@ def fit(model, person, names, intrinsics, fps, stature=None, iterations=40):
     }
 
 
-def fit_people(model, video, keypoints, scene, min_seconds=0.5, iterations=40):
+def fit_people(
+    model, video, keypoints, scene, min_seconds=0.5, bridge=LONGEST_BRIDGE, iterations=40
+):
     """Fit everyone in a `Keypoints` product; returns a `Body` in the cameras' frames.
 
-    model: body.BodyModel; video, keypoints, scene: contracts. Statures known from the video
-    table go to the people in the order of their ids' rank. Raises Rejected if nobody is left and
-    PantographError if the keypoints have no landmarks3d.
+    model: body.BodyModel; video, keypoints, scene: contracts. Statures and shapes known from the
+    video go to the people in the order of their ids. bridge: the longest gap that is filled, s;
+    longer ones are listed in `dropped`. Raises Rejected if nobody is left and PantographError if
+    the keypoints have no landmarks3d.
     """
     jaxcache.enable()
     people, dropped, stats = {}, {}, {}
-    for rank, (pid, person) in enumerate(keypoints.people.items()):
+    for rank, (pid, person) in enumerate(sorted(keypoints.people.items())):
         if person.landmarks3d is None:
             raise PantographError(
                 "this fit needs keypoints with landmarks3d; choose a pose2d method that gives "
@@ -463,9 +506,17 @@ def fit_people(model, video, keypoints, scene, min_seconds=0.5, iterations=40):
         if count < max(3, min_seconds * video.fps):
             dropped[str(pid)] = f"keypoints in {count} frames only"
             continue
-        height = video.person_height[rank] if rank < len(video.person_height) else None
+        fixed = rank < len(video.person_betas)
         fitted = fit(
-            model, person, keypoints.keypoint_names, scene.intrinsics, video.fps, height, iterations
+            model,
+            person,
+            keypoints.keypoint_names,
+            scene.intrinsics,
+            video.fps,
+            stature=video.person_height[rank] if rank < len(video.person_height) else None,
+            betas=given_shape(model, video, rank, np.zeros(10)) if fixed else None,
+            bridge=bridge,
+            iterations=iterations,
         )
         people[pid] = place(
             model,
@@ -476,10 +527,16 @@ def fit_people(model, video, keypoints, scene, min_seconds=0.5, iterations=40):
             fitted["confidence"],
             len(person.visible),
         )
+        lost, gaps, frames = missing(person.visible, people[pid].valid, video.fps)
+        dropped.update({f"{pid}/{span}": reason for span, reason in lost.items()})
         stats[f"person{pid}"] = {
+            "missing_frames": int((~people[pid].valid).sum()),
+            "bridged_gaps": gaps,
+            "bridged_frames": frames,
             "stature_m": round(stature(model, fitted["betas"]), 4),
             "swapped_frames": int(fitted["swapped"].any(-1).sum()),
             "iterations": int(fitted["result"].iterations),
+            "converged": bool(fitted["result"].converged),
             "cost": {
                 name: round(float(value), 3) for name, value in fitted["result"].terms.items()
             },
@@ -512,8 +569,10 @@ def place(model, betas, states, part, valid, confidence, count):
         transl=np.zeros((count, 3)),
         joints=np.zeros((count, 24, 3)),
     )
-    person.valid[part], person.confidence[part] = valid, confidence
-    person.global_orient[part], person.body_pose[part] = orient, pose
-    person.transl[part] = transl
-    person.joints[part] = joints(model, betas, orient, pose, transl)
+    frames = np.arange(part.start, part.stop)[valid]
+    orient, pose, transl = orient[valid], pose[valid], transl[valid]
+    person.valid[frames], person.confidence[frames] = True, confidence[valid]
+    person.global_orient[frames], person.body_pose[frames] = orient, pose
+    person.transl[frames] = transl
+    person.joints[frames] = joints(model, betas, orient, pose, transl)
     return person

@@ -369,7 +369,7 @@ class World(Product):
     camera_model: str = ""
     scale: float = 1.0
     scale_source: str = ""
-    """What fixed the scale: "height", "betas" or "landmarks"."""
+    """What fixed the scale: "height", "betas", "robot" (its size) or "landmarks"."""
     body_model: str = "builtin"
     intrinsics: np.ndarray = array("T,3,3", "f4", "camera matrix per frame, px of the video")
     cam2world: np.ndarray = array("T,4,4", "f4", "camera pose per frame, m")
@@ -445,6 +445,8 @@ class Video(Product):
     """0 where the user gave none."""
     person_height: list[float] = field(default_factory=list)
     """Known statures, m, of the people by rank; empty where unknown."""
+    person_betas: list[list[float]] = field(default_factory=list)
+    """Known SMPL shapes (10 numbers each) of the people by rank; empty where unknown."""
     people_limit: int = 0
     """How many people to keep; 0 for all."""
     text: str = ""

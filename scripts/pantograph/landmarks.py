@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import median_filter
 from scipy.spatial.transform import Rotation
 
 from .conventions import SMPL_JOINTS, mirrored
@@ -73,17 +74,32 @@ def select(names):
     return np.array([i or 0 for i in found]), np.array([i is not None for i in found])
 
 
+STEADY = 15
+"""Frames over which `steady` takes the median."""
+
+
+def steady(xy, visible):
+    """Landmarks (T, J, 2) without stray ones: medians over STEADY of the visible frames (T,)."""
+    out = np.array(xy, float)
+    if visible.any():
+        out[visible] = median_filter(out[visible], (STEADY, 1, 1), mode="nearest")
+    return out
+
+
 def picture_size(xy, score):
     """The person's size in the picture, px: the median over frames of the longer side of the
-    box around landmarks with a score over 0.3. xy: (T, J, 2) px; score: (T, J).
+    box around landmarks with a score over 0.3, stray ones aside. xy: (T, J, 2) px; score: (T, J).
 
     NaN if no frame has two such landmarks.
     """
-    sizes = []
-    for points, good in zip(xy, score > 0.3, strict=True):
-        if good.sum() > 1:
-            sizes.append(np.ptp(points[good], axis=0).max())
-    return float(np.median(sizes)) if sizes else float("nan")
+    good = score > 0.3
+    frames = good.sum(1) > 1
+    if not frames.any():
+        return float("nan")
+    points, good = steady(xy, frames)[frames], good[frames, :, None]
+    high = np.where(good, points, -np.inf).max(1)
+    low = np.where(good, points, np.inf).min(1)
+    return float(np.median((high - low).max(1)))
 
 
 def attach(joints, rotations):
@@ -183,6 +199,22 @@ _GROUPS = (
 )
 
 
+def _exchange_costs(xy, landmarks, score, frames, orders, size):
+    """Movement from each of `frames` to the next, for orders (rows) and orders (columns) of the
+    landmarks in them, (len(frames) - 1, 4, 4)."""
+    before, after = frames[:-1], frames[1:]
+    cost = np.empty((len(before), len(orders), len(orders)))
+    for a, first in enumerate(orders):
+        for b, second in enumerate(orders):
+            start, end = (before[:, None], first[None]), (after[:, None], second[None])
+            move = np.linalg.norm(landmarks[end] - landmarks[start], axis=-1)
+            shift = np.linalg.norm(xy[end] - xy[start], axis=-1)
+            weight = np.minimum(score[end], score[start])
+            # a landmark cannot say more than "it moved far"
+            cost[:, a, b] = (weight * np.minimum(move + 2.0 * shift / size, 0.8)).sum(-1)
+    return cost / np.minimum(after - before, 30)[:, None, None]
+
+
 def repair_swaps(names, xy, landmarks, score, visible, size):
     """Undo exchanges of left and right, of the legs and of the arms separately.
 
@@ -213,20 +245,7 @@ def repair_swaps(names, xy, landmarks, score, visible, size):
     penalty = np.array([0.02 * len(held) * sum(state) / 2 for state in states])
     best = penalty.copy()
     back = []
-    for previous, current in zip(frames[:-1], frames[1:], strict=True):
-        gap = min(current - previous, 30)
-        cost = np.zeros((4, 4))
-        for a, first in enumerate(orders):
-            for b, second in enumerate(orders):
-                move = np.linalg.norm(
-                    landmarks[current][second][held] - landmarks[previous][first][held], axis=-1
-                )
-                shift = np.linalg.norm(
-                    xy[current][second][held] - xy[previous][first][held], axis=-1
-                )
-                weight = np.minimum(score[current][second][held], score[previous][first][held])
-                # a landmark cannot say more than "it moved far"
-                cost[a, b] = (weight * np.minimum(move + 2.0 * shift / size, 0.8)).sum() / gap
+    for cost in _exchange_costs(xy, landmarks, score, frames, [o[held] for o in orders], size):
         total = best[:, None] + cost
         back.append(total.argmin(0))
         best = total.min(0) + penalty

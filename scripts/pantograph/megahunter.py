@@ -14,19 +14,20 @@ so one solve serves them all.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import body, bodyfit, jaxcache, landmarks, skeleton
+from . import body, bodyfit, jaxcache, landmarks, shape, skeleton
 from .bodyfit import DIM, FITTED, attach, project, rotations
 from .contact import metric_scale
 from .contracts import PersonBody, World
 from .conventions import CONTACTS, SMPL_JOINTS
 from .errors import Rejected
-from .ground import ANKLES, up_of_people
+from .ground import ANKLES, floor_level, runs, up_of_people
 from .skeleton import take
 from .solver import Cost, Options, Problem, pad, pad_length, solve
 
@@ -34,22 +35,22 @@ SEPARATION = 3
 """Invalid frames between two people on the frame axis; windows span at most three frames."""
 
 SIGMA = {
-    "contact": 0.004,  # m per frame that a planted heel or toe moves
+    "contact": 0.004,  # m per frame that a planted heel or ball moves
     "ground": 0.015,  # m between a planted foot and the ground
     "above": 0.02,  # m below the ground, any foot
     "root": 0.12,  # rad from the body stage's orientation
     "pose": 0.10,  # rad from the body stage's joint rotations
     "tilt": 0.07,  # rad between the ground's normal and the people's up direction
     "size": 0.06,  # log of a person's size, stature unknown
-    "stature": 0.002,  # the same where the stature is known
-    "scale": 0.03,  # log of a travelling camera's scale against the floor below people's feet
+    "given size": 0.002,  # the same where stature or shape is given
+    "scale": 0.03,  # log of a travelling camera's scale and the floor below people's feet
     "unknown scale": 2.0,  # the same where the scene has no such floor
     "fixed scale": 1e-4,  # cameras that do not travel say nothing about the unit
 }
 
 
 def sole_offsets(rest, sole):
-    """Heel and toe of each foot from its ankle in the rest pose, (2 feet, 2 points, 3) m.
+    """Heel and ball of each foot from its ankle in the rest pose, (2 feet, 2 points, 3) m.
 
     rest: (24, 3) rest joints; sole: height of the soles in the rest pose, m.
     """
@@ -58,7 +59,7 @@ def sole_offsets(rest, sole):
         ankle = rest[SMPL_JOINTS.index(f"{side}_ankle")]
         ball = rest[SMPL_JOINTS.index(f"{side}_foot")]
         out[foot, 0] = (0.0, sole - ankle[1], -0.045)
-        out[foot, 1] = (ball[0] - ankle[0], sole - ankle[1], ball[2] - ankle[2] + 0.035)
+        out[foot, 1] = (ball[0] - ankle[0], sole - ankle[1], ball[2] - ankle[2])
     return out
 
 
@@ -79,7 +80,7 @@ def lift(state, delta):
 
 
 def features(state):
-    """A state with its landmarks (M, 3) and the heel and toe of both feet (2, 2, 3)."""
+    """A state with its landmarks (M, 3) and the heel and ball of both feet (2, 2, 3)."""
     joints, world = skeleton.forward(state["rest"], rotations(state), state["transl"])
     turned = jnp.einsum("fab,fkb->fka", take(world, ANKLES), state["feet"])
     soles = take(joints, ANKLES)[:, None] + turned
@@ -108,28 +109,43 @@ def root_prior(frames, shared, data):
 
 
 def contact(frames, shared, data):
-    """Movement of a planted foot's heel and toe from one frame to the next, (4, 3)."""
+    """Movement of a planted foot's ball from one frame to the next, (2, 3)."""
     moved = frames[1]["soles"] - frames[0]["soles"]
-    return (moved * data["weight"][:, None, None]).reshape(4, 3)
+    return moved[:, 1] * data["weight"][:, None]
+
+
+def heel(frames, shared, data):
+    """The same of its heel, which soon rises while the ball still stands."""
+    moved = frames[1]["soles"] - frames[0]["soles"]
+    return moved[:, 0] * data["weight"][:, None]
 
 
 def ground(frames, shared, data):
-    """Height of a planted foot's lower end over the ground, (2, 1)."""
+    """Height of a planted foot's lower end over what it stands on, (2, 1).
+
+    That is the scene's surface where points show one below the foot, the common ground elsewhere.
+    """
     normal, offset = _ground(shared, data["axes"])
-    height = (frames[0]["soles"] @ normal - offset / _size(shared, data)).min(-1)
+    surface = jnp.exp(shared[0]) * (data["surface"] @ normal)
+    level = jnp.where(data["shown"], surface, offset) / _size(shared, data)
+    height = (frames[0]["soles"] @ normal - level[:, None]).min(-1)
     return (height * data["weight"])[:, None]
 
 
 def above(frames, shared, data):
-    """Depth of heels and toes below the ground, (4, 1)."""
+    """Depth of heels and balls below the ground, (4, 1)."""
     normal, offset = _ground(shared, data["axes"])
     height = frames[0]["soles"] @ normal - offset / _size(shared, data)
     return jnp.minimum(height, 0.0).reshape(4, 1) * data["weight"]
 
 
 def shared_prior(frames, shared, data):
-    """Scale and sizes against their first estimates, ground normal against the up direction."""
-    return (jnp.concatenate([shared[:3], shared[4:]]) - data["mean"]) * data["weight"]
+    """Scale and sizes against their first estimates, ground normal against the up direction.
+
+    A scale that was found by the people's feet on the floor changes with their sizes.
+    """
+    scale = shared[:1] - data["tied"] * shared[4:].mean()
+    return (jnp.concatenate([scale, shared[1:3], shared[4:]]) - data["mean"]) * data["weight"]
 
 
 @lru_cache
@@ -141,7 +157,8 @@ def problem(people):
             Cost("root_prior", root_prior),
             Cost("pose_prior", bodyfit.pose_prior),
             Cost("hinge_limits", bodyfit.hinge_limits),
-            Cost("contact", contact, span=2, robust=4.0),
+            Cost("contact", contact, span=2, robust=8.0),
+            Cost("heel", heel, span=2, robust=2.5),
             Cost("ground", ground, robust=4.0),
             Cost("above", above, robust=4.0),
             Cost("shared_prior", shared_prior),
@@ -155,24 +172,66 @@ def problem(people):
     )
 
 
-def align(model, video, keypoints, body_product, contacts, scene, iterations=40):
+@dataclass
+class Setup:
+    """A clip's alignment, ready to be solved.
+
+    problem, states, shared, data, valid: arguments of `solver.solve`; ids and tracks: people and
+    what belongs to each; axes: (3, 3) rows tilt 1, tilt 2, up; stats: how it was set up.
+    """
+
+    problem: Problem
+    states: dict
+    shared: np.ndarray
+    data: dict
+    valid: np.ndarray
+    ids: list
+    tracks: list
+    axes: np.ndarray
+    stats: dict
+
+
+def align(model, video, keypoints, body_product, contacts, scene, robot=None, iterations=40):
     """Bring people and scene into one metric world.
 
-    model: body.BodyModel; the others: contracts. Returns a `World` in the scene's axes.
-    Raises Rejected if no person has a body in two frames or more.
+    model: body.BodyModel; the others: contracts. robot: a robot.Robot whose proportions people
+    get, or None. Returns a `World` in the scene's axes.
+    Raises Rejected if no person has a body in three frames or more.
     """
     jaxcache.enable()
+    setup = prepare(model, video, keypoints, body_product, contacts, scene, robot)
+    result = solve(
+        setup.problem,
+        setup.states,
+        setup.shared,
+        setup.data,
+        setup.valid,
+        options=Options(iterations=iterations, tolerance=1e-4),
+    )
+    return _finish(model, scene, setup, result)
+
+
+def prepare(model, video, keypoints, body_product, contacts, scene, robot=None):
+    """The `Setup` of a clip; arguments and errors as in `align`."""
     ids = [pid for pid, person in body_product.people.items() if person.valid.sum() > 2]
     if not ids:
         raise Rejected("no person has a body in three frames or more")
-    moving = scene.camera_model == "sfm"
-    estimate = metric_scale(body_product, scene, model) if moving else None
-    scale = estimate or 1.0
-    rotation = scene.cam2world[:, :3, :3].astype(float)
-    centre = scene.cam2world[:, :3, 3].astype(float)
-    tracks = [
-        _track(model, video, keypoints, body_product.people[pid], contacts, scene, pid, scale)
+    ranks = {pid: rank for rank, pid in enumerate(sorted(keypoints.people))}
+    given = {
+        pid: shape.given(model, video, ranks[pid], body_product.people[pid].betas, robot)
         for pid in ids
+    }
+    people = {
+        pid: body_product.people[pid]
+        if given[pid] is None
+        else shape.reshaped(model, body_product.people[pid], given[pid])
+        for pid in ids
+    }
+    moving = scene.camera_model == "sfm"
+    estimate = metric_scale(replace(body_product, people=people), scene, model) if moving else None
+    scale = estimate or 1.0
+    tracks = [
+        _track(model, video, keypoints, people[pid], contacts, scene, pid, scale) for pid in ids
     ]
     up = up_of_people(
         {
@@ -186,54 +245,95 @@ def align(model, video, keypoints, body_product, contacts, scene, iterations=40)
     side = np.cross(up, [0.0, 0.0, 1.0] if abs(up[2]) < 0.9 else [1.0, 0.0, 0.0])
     side /= np.linalg.norm(side)
     axes = np.stack([side, np.cross(up, side), up])
-    planted = np.concatenate([track["planted_points"] for track in tracks])
-    offset = float(np.percentile(planted @ up, 25)) if len(planted) else _lowest(tracks, up)
-    known = 1.0 if len(planted) else 0.0
+    stood = [stance for track in tracks for stance in track["stances"]]
+    if stood:
+        offset, on_floor = common_floor(
+            np.array([stance["place"] for stance in stood]),
+            np.array([stance["frames"].stop - stance["frames"].start for stance in stood]),
+            axes,
+        )
+    else:
+        offset, on_floor = _lowest(tracks, up), []
 
+    on_surface, on_ground = 0, 0
+    floors = iter(on_floor)
     for k, track in enumerate(tracks):
-        person = np.broadcast_to(np.eye(len(tracks))[k], (len(track["observed"]), len(tracks)))
+        count = len(track["observed"])
+        person = np.broadcast_to(np.eye(len(tracks))[k], (count, len(tracks)))
         for name in ("reprojection", "ground", "above"):
             track["data"][name]["person"] = person
+        surface, shown = np.zeros((count, 2, 3)), np.zeros((count, 2), bool)
+        weight = np.zeros((count, 2))
+        for stance in track["stances"]:
+            at = stance["frames"], stance["foot"]
+            below = None
+            if estimate is not None:
+                below = surface_below(stance["place"], scene.points * scale, up)
+            if below is not None:
+                surface[at], shown[at] = below / scale, True
+            weight[at] = next(floors) or below is not None
+        track["data"]["ground"].update(
+            surface=surface, shown=shown, weight=weight / SIGMA["ground"]
+        )
+        on_surface += int(shown.sum())
+        on_ground += int((weight > 0).sum())
     states = jax.tree.map(lambda *leaves: _join(leaves), *[track["states"] for track in tracks])
     data = jax.tree.map(lambda *leaves: _join(leaves), *[track["data"] for track in tracks])
-    valid = _join([np.ones(len(track["observed"]), bool) for track in tracks], fill=False)
+    valid = _join([track["observed"] for track in tracks], fill=False)
     count = len(valid)
     length = pad_length(count)
-    data["ground"]["weight"] = data["ground"]["weight"] * known
-    data["above"]["weight"] = data["above"]["weight"] * known
+    data["above"]["weight"] = data["above"]["weight"] * bool(stood)
     for name in ("ground", "above"):
         data[name]["axes"] = np.broadcast_to(axes, (count, 3, 3))
     leading = (np.arange(count) == 0)[:, None]
     kind = "fixed scale" if not moving else "scale" if estimate else "unknown scale"
-    known_statures = [rank < len(video.person_height) for rank in range(len(ids))]
     spread = np.array(
         [SIGMA[kind], SIGMA["tilt"], SIGMA["tilt"]]
-        + [SIGMA["stature" if given else "size"] for given in known_statures]
+        + [SIGMA["size" if given[pid] is None else "given size"] for pid in ids]
     )
     first = np.concatenate([[np.log(scale), 0.0, 0.0], np.zeros(len(ids))])
     data["shared_prior"] = {
         "mean": np.broadcast_to(first, (count, len(first))),
         "weight": leading / spread,
+        "tied": np.full((count, 1), float(moving)),
     }
-    data = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), pad(data, length))
-    result = solve(
-        problem(len(ids)),
-        pad(states, length),
-        np.insert(first, 3, offset).astype(np.float32),
-        data,
-        np.concatenate([valid, np.zeros(length - count, bool)]),
-        options=Options(iterations=iterations, tolerance=1e-4),
+    return Setup(
+        problem=problem(len(ids)),
+        states=pad(states, length),
+        shared=np.insert(first, 3, offset).astype(np.float32),
+        data=jax.tree.map(_single, pad(data, length)),
+        valid=np.concatenate([valid, np.zeros(length - count, bool)]),
+        ids=ids,
+        tracks=tracks,
+        axes=axes,
+        stats={
+            "scale_source": shape.source(video, [ranks[pid] for pid in ids], robot),
+            "scale_start": float(scale),
+            "planted_frames": int(sum(track["touch"].sum() for track in tracks)),
+            "planted_on_ground_frames": on_ground - on_surface,
+            "planted_on_points_frames": on_surface,
+        },
     )
+
+
+def _single(leaf):
+    leaf = np.asarray(leaf)
+    return leaf if leaf.dtype == bool else leaf.astype(np.float32)
+
+
+def _finish(model, scene, setup, result):
     shared = np.asarray(result.shared, float)
     scale = float(np.exp(shared[0]))
+    rotation = scene.cam2world[:, :3, :3].astype(float)
+    centre = scene.cam2world[:, :3, 3].astype(float)
     people, errors, start = {}, {}, 0
-    for k, (pid, track) in enumerate(zip(ids, tracks, strict=True)):
+    for k, (pid, track) in enumerate(zip(setup.ids, setup.tracks, strict=True)):
         size = float(np.exp(shared[4 + k]))
         track["betas"] = _grown(model, track["betas"], size)
         stop = start + len(track["observed"])
         part = jax.tree.map(lambda leaf, a=start, b=stop: np.asarray(leaf)[a:b], result.x)
         part["transl"] = size * part["transl"]
-        people[pid] = _person(model, track, part, rotation, centre * scale, video.frame_count)
+        people[pid] = _person(model, track, part, rotation, centre * scale, len(rotation))
         seen = people[pid].reprojection[people[pid].valid]
         errors[f"person{pid}"] = {
             "reprojection_px": round(float(seen.mean()), 3),
@@ -244,10 +344,11 @@ def align(model, video, keypoints, body_product, contacts, scene, iterations=40)
     cam2world = scene.cam2world.copy()
     cam2world[:, :3, 3] *= scale
     history = np.asarray(result.history)
+    stats = dict(setup.stats)
     return World(
         camera_model=scene.camera_model,
         scale=scale,
-        scale_source="height" if all(known_statures) else "landmarks",
+        scale_source=stats.pop("scale_source"),
         body_model=model.name,
         intrinsics=scene.intrinsics,
         cam2world=cam2world,
@@ -256,16 +357,55 @@ def align(model, video, keypoints, body_product, contacts, scene, iterations=40)
         people=people,
         stats={
             **errors,
+            **stats,
             "cost": {name: round(float(value), 3) for name, value in result.terms.items()},
             "cost_history": [round(float(c), 3) for c in history[np.isfinite(history)]],
             "iterations": int(result.iterations),
             "converged": bool(result.converged),
             "ground_tilt_deg": round(float(np.degrees(np.hypot(shared[1], shared[2]))), 3),
-            "ground_normal": [float(v) for v in np.asarray(_ground(shared, axes)[0])],
+            "ground_normal": [float(v) for v in np.asarray(_ground(shared, setup.axes)[0])],
             "ground_offset_m": float(shared[3]),
-            "planted_frames": int(len(planted)),
         },
     )
+
+
+def common_floor(places, frames, axes, sigma=0.05, tilt=0.05, within=0.1, share=0.15):
+    """Offset of the ground along up, m, and which stances stand on it (N,) bool.
+
+    places: (N, 3) m; frames: (N,) how long each lasts; axes: rows tilt 1, tilt 2, up. The ground
+    is a nearly level plane at the lowest level within `within` m of which feet stand for `share`
+    of the time or more. `sigma` m and `tilt` rad are standard deviations of stances and of the
+    plane's tilt, so that a staircase is not taken for a slope. Robust least squares
+    (Geman-McClure).
+    """
+    heights = places @ axes[2]
+    sides = places @ axes[:2].T
+    rows = np.column_stack([sides - sides.mean(0), np.ones(len(places))])
+    near = np.abs(heights[:, None] - heights) < 0.5 * within
+    level = heights[near @ frames >= share * frames.sum()].min(initial=heights.max())
+    level = np.median(heights[np.abs(heights - level) < 0.5 * within])
+    plane = np.array([0.0, 0.0, level])
+    for _ in range(10):
+        error = heights - rows @ plane
+        weight = np.sqrt(frames / frames.max()) / (sigma * (1 + (error / within) ** 2))
+        normal = (rows * weight[:, None] ** 2).T @ rows + np.diag([tilt**-2, tilt**-2, 0.0])
+        plane = np.linalg.solve(normal, (rows * weight[:, None] ** 2).T @ heights)
+    return float(level), np.abs(heights - rows @ plane) < within
+
+
+def surface_below(place, points, up, reach=0.25, band=0.15, fewest=6):
+    """The point of the scene's surface on which a foot at `place` (3,) stands, or None.
+
+    points: (N, 3), m; up: (3,). Of the points within `reach` m sideways and `band` m in height,
+    at least `fewest`, the densest level.
+    """
+    away = np.asarray(points, float) - place
+    height = away @ up
+    near = np.abs(height) < band
+    near &= (away**2).sum(1) - height**2 < reach**2
+    if near.sum() < fewest:
+        return None
+    return place + floor_level(height[near], np.ones(near.sum()), bandwidth=0.02) * up
 
 
 def _track(model, video, keypoints, person, contacts, scene, pid, scale):
@@ -276,10 +416,10 @@ def _track(model, video, keypoints, person, contacts, scene, pid, scale):
     count = last - first + 1
     cam2world = scene.cam2world[part].astype(float)
     rotation, centre = cam2world[:, :3, :3], cam2world[:, :3, 3]
-    orient = bodyfit.interpolate(rotation @ person.global_orient[part], observed)
-    pose = bodyfit.interpolate(person.body_pose[part], observed)
+    orient = bodyfit.nearest(rotation @ person.global_orient[part], observed)
+    pose = bodyfit.nearest(person.body_pose[part], observed)
     transl = np.einsum("tab,tb->ta", rotation, person.transl[part]) + scale * centre
-    transl = _bridge(transl, observed)
+    transl = bodyfit.nearest(transl, observed)
     states = bodyfit.pack(orient, pose, transl)
     joints = body.joints(model, person.betas, orient, pose, transl)
     rest = body.rest_joints(model, person.betas)
@@ -317,11 +457,12 @@ def _track(model, video, keypoints, person, contacts, scene, pid, scale):
         },
         "hinge_limits": every(1 / 0.05, ()),
         "contact": {"weight": held / SIGMA["contact"]},
-        "ground": {"weight": touch / SIGMA["ground"]},
+        "heel": {"weight": held / SIGMA["contact"]},
+        "ground": {},
         "above": {"weight": every(1 / SIGMA["above"], ())},
         "smoothness": every(bodyfit.smoothness_weights(video.fps), (DIM,)),
     }
-    ankles = joints[:, ANKLES]
+    below = joints[:, ANKLES] + _down(orient, sole, rest)
     return {
         "span": part,
         "observed": observed,
@@ -332,7 +473,12 @@ def _track(model, video, keypoints, person, contacts, scene, pid, scale):
         "xy": xy,
         "score": score,
         "intrinsics": scene.intrinsics[part],
-        "planted_points": (ankles + _down(orient, sole, rest))[touch],
+        "touch": touch,
+        "stances": [
+            {"foot": foot, "frames": slice(a, b), "place": np.median(below[a:b, foot], axis=0)}
+            for foot in range(2)
+            for a, b in runs(touch[:, foot])
+        ],
         "data": data,
     }
 
@@ -350,12 +496,6 @@ def _down(orient, sole, rest):
 
 def _lowest(tracks, up):
     return float(min(np.percentile(track["joints"][:, ANKLES] @ up, 5) for track in tracks))
-
-
-def _bridge(values, known):
-    frames = np.flatnonzero(known)
-    grid = np.arange(len(known))
-    return np.stack([np.interp(grid, frames, column[frames]) for column in values.T], -1)
 
 
 def _join(parts, fill=None):
