@@ -55,3 +55,14 @@ def test_a_missing_package(tmp_path):
     (tmp_path / "needy_package.py").write_text("import no_such_need")
     with pytest.raises(PantographError, match="found: No module named 'no_such_need'"):
         foreign.module("needy_package", str(tmp_path))
+
+
+def test_a_hollow_module_lets_an_import_pass(tmp_path):
+    (tmp_path / "downloading_package.py").write_text(
+        "import no_such_client.errors\nimport json\nfrom no_such_client.errors import Broken\n"
+    )
+    with foreign.hollow("no_such_client", "no_such_client.errors", "json"):
+        package = foreign.module("downloading_package", str(tmp_path))
+    assert issubclass(package.Broken, Exception) and package.json.dumps([1]) == "[1]"
+    with pytest.raises(PantographError, match="no_such_client"):
+        foreign.module("no_such_client", str(tmp_path))

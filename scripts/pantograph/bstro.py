@@ -45,6 +45,8 @@ VERTICES = 6890
 BLOCKS = ((2051, 1024, 512), (512, 256, 128), (128, 128, 1))
 """Width of what goes in, of what is inside, and of what comes out of the transformer's blocks."""
 LAYERS, HEADS = 4, 4
+DOWNLOADERS = ("boto3", "botocore", "botocore.exceptions", "requests")
+"""Packages that its BERT imports to download weights, which no job does."""
 
 # ---------------------------------------------------------------------------------------------
 # from vertices to feet
@@ -211,7 +213,8 @@ def load(repository, weights, template, device):
         raise PantographError(
             f"{template}: expected SMPL's {VERTICES} vertices, found {len(model.v_template)}"
         )
-    bert = foreign.module("metro.modeling.bert", repository)
+    with foreign.hollow(*DOWNLOADERS):
+        bert = foreign.module("metro.modeling.bert", repository)
     bstro = foreign.module("metro.modeling.bert.modeling_bstro", repository)
     hrnet = foreign.module("metro.modeling.hrnet.hrnet_cls_net_featmaps", repository)
     hrnet_config = foreign.module("metro.modeling.hrnet.config", repository)

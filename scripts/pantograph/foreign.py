@@ -10,6 +10,7 @@ import importlib
 import os
 import pickle
 import sys
+import types
 
 from .errors import PantographError
 
@@ -30,6 +31,36 @@ def module(name, folder=""):
             f"expected to import {name}{place}, found: {error}; run with --use-conda, "
             "complete the clone with its submodules; `pantograph doctor` says what is missing"
         ) from error
+
+
+@contextlib.contextmanager
+def hollow(*names):
+    """Modules with nothing in them, in the place of those of `names` that are not installed.
+
+    For packages that other projects import at their top and a job never uses, such as clients for
+    downloads. Any attribute of a hollow module is an empty exception class.
+    """
+    made = []
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            sys.modules[name] = _Hollow(name)
+            made.append(name)
+    try:
+        yield
+    finally:
+        for name in made:
+            del sys.modules[name]
+
+
+class _Hollow(types.ModuleType):
+    __path__ = ()
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(name, (Exception,), {})
 
 
 def load_checkpoint(path):
