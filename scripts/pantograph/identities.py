@@ -53,8 +53,8 @@ class Sighting:
         return (self.box[:2] + self.box[2:]) / 2
 
     @property
-    def height(self):
-        return max(self.box[3] - self.box[1], 1.0)
+    def size(self):
+        return np.maximum(self.box[2:] - self.box[:2], 1.0)
 
 
 @dataclass
@@ -64,6 +64,8 @@ class Person:
     last: Sighting
     velocity: np.ndarray
     """px per frame."""
+    size: np.ndarray
+    """Width and height, px, of the person when not hidden: the largest of the last sightings."""
     colours: np.ndarray | None = None
 
 
@@ -79,7 +81,7 @@ class Identities:
         """Enter the next sighting of a person, new or known."""
         known = self.people.get(pid)
         if known is None:
-            self.people[pid] = Person(sighting, np.zeros(2), sighting.colours)
+            self.people[pid] = Person(sighting, np.zeros(2), sighting.size, sighting.colours)
             return
         step = sighting.frame - known.last.frame
         if step > 0:
@@ -89,6 +91,7 @@ class Identities:
         if sighting.colours is not None:
             old = known.colours
             known.colours = sighting.colours if old is None else 0.8 * old + 0.2 * sighting.colours
+        known.size = np.maximum(0.98 * known.size, sighting.size)
         known.last = sighting
 
     def assign(self, sightings, but=()):
@@ -133,10 +136,14 @@ class Identities:
             return colour
         # people stop and turn, so that the velocity counts for half a second at most
         ahead = min(gap, 0.5) * self.fps * person.velocity
-        size = (person.last.height + sighting.height) / 2
-        misses = [person.last.centre + ahead, person.last.centre]
-        miss = min(float(np.hypot(*(sighting.centre - place))) for place in misses) / size
-        growth = abs(math.log(sighting.height / person.last.height))
+        height = person.size[1]
+        # of somebody half hidden, the middle may be anywhere in the visible part's reach
+        hidden = np.clip(2 * person.size - person.last.size - sighting.size, 0, None) / 2
+        places = [person.last.centre + ahead, person.last.centre]
+        off = [np.clip(np.abs(sighting.centre - place) - hidden, 0, None) for place in places]
+        miss = min(float(np.hypot(*value)) for value in off) / height
+        known = (person.last.size[1], height)
+        growth = min(abs(math.log(sighting.size[1] / value)) for value in known)
         return (
             (miss / (settings.drift + settings.drift_speed * gap)) ** 2
             + (growth / (settings.growth + settings.growth_speed * gap)) ** 2
