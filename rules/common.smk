@@ -113,6 +113,18 @@ def video_file(wildcards):
     return trackable(path) if os.path.isfile(path) else []
 
 
+def betas_file(wildcards):
+    """The file of known shapes, where the clip has one that exists: else `ingest` says so."""
+    path = PLAN.clips[wildcards.video].betas
+    return trackable(path) if path and os.path.isfile(path) else []
+
+
+def robot_shape_argument(wildcards):
+    """The option that names the robot whose size people get, as shell words."""
+    robot = PLAN.clips[wildcards.video].robot_shape
+    return shlex.join(["--robot-shape", robot]) if robot else ""
+
+
 def ingest_arguments(wildcards):
     """What the table says about a video, as shell words."""
     clip = PLAN.clips[wildcards.video]
@@ -120,6 +132,7 @@ def ingest_arguments(wildcards):
     words += [] if clip.end is None else ["--end", clip.end]
     words += ["--stride", clip.stride, "--people", clip.people, "--text", clip.text]
     words += ["--height", ",".join(map(str, clip.heights))] if clip.heights else []
+    words += ["--betas", clip.betas] if clip.betas else []
     return shlex.join(map(str, words))
 
 

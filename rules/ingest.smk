@@ -1,6 +1,7 @@
 rule ingest:
     input:
         video_file,
+        betas_file,
     output:
         video="<results>/{route}/{video}/video.json",
     log:

@@ -19,6 +19,9 @@ def main(argv=None):
         "--fps", type=float, default=0.0, help="constant rate to resample to, 1/s; 0: the file's"
     )
     parser.add_argument("--height", default="", help="known statures by rank, m: 1.75[,1.60]")
+    parser.add_argument(
+        "--betas", default="", help="JSON or YAML file of known shapes by rank, 10 numbers each"
+    )
     parser.add_argument("--people", type=int, default=0, help="people to keep; 0: all")
     parser.add_argument("--text", default="", help="what to look for, in words")
     parser.add_argument("--focal", type=float, default=0.0, help="focal length, px; 0: unknown")
@@ -40,6 +43,7 @@ def main(argv=None):
         source_sha256=contracts.sha256(path) if path.is_file() else "",
         focal_px=args.focal,
         person_height=_heights(args.height),
+        person_betas=_betas(args.betas),
         people_limit=args.people,
         text=args.text,
     )
@@ -75,6 +79,14 @@ def main(argv=None):
     cli.stage(
         Video, args.out, method="ingest", inputs=[request], compute=compute, parameters=parameters
     )
+
+
+def _betas(path):
+    if not path:
+        return []
+    from pantograph.shape import read_betas
+
+    return read_betas(path)
 
 
 def _heights(text):

@@ -66,6 +66,7 @@ def test_the_pattern_ignores_case(settings, pattern, names):
         ({"height": 175}, "height: expected metres between 0.5 and 2.5"),
         ({"preview": "maybe"}, "preview: expected true or false, got 'maybe'"),
         ({"top_k": True}, "top_k: expected a whole number, 0 or more, got True"),
+        ({"robot_shape": "g2"}, "robot_shape: unknown robot 'g2' (did you mean 'g1'?)"),
         ({"robot": "g2"}, "robot: unknown robot 'g2' (did you mean 'g1'?)"),
         ({"body_model": "no.pkl"}, "body_model: expected an SMPL file, but 'no.pkl' is none"),
         ({"videos": "nowhere.tsv"}, "'nowhere.tsv' does not exist"),
@@ -269,3 +270,12 @@ def test_shards_take_every_video_once(settings, tmp_path):
     for wrong in ("0/3", "4/3", "1", "a/b"):
         with pytest.raises(ConfigError, match="shard: expected"):
             plan({**settings, "shard": wrong}, ROOT)
+
+
+def test_shapes_are_given_per_video_or_for_all(settings, tmp_path):
+    text = "video|path|betas|robot_shape\na|a.mp4|a.json|g1\nb|b.mp4||\nc|c.mp4||h2\n"
+    settings.update(videos=table(tmp_path, text), betas="all.yaml")
+    found = plan(settings, ROOT)
+    chosen = [(clip.betas, clip.robot_shape) for clip in found.clips.values()]
+    assert chosen == [("a.json", "g1"), ("all.yaml", None)]
+    assert "unknown robot 'h2'" in found.refused[0].reason

@@ -160,9 +160,12 @@ def test_selection(tmp_path):
 
 
 def test_known_facts_are_kept(tmp_path):
+    (tmp_path / "betas.yaml").write_text(f"optimized_shape: [{[0.5] * 10}]")
     options = ["--height", "1.75,1.60", "--people", 2, "--text", "man", "--focal", 90.5]
+    options += ["--betas", tmp_path / "betas.yaml"]
     video = run(make(tmp_path / "a.mp4"), tmp_path, *options)
     assert (video.person_height, video.people_limit) == ([1.75, 1.6], 2)
+    assert video.person_betas == [[0.5] * 10]
     assert (video.text, video.focal_px, video.name) == ("man", 90.5, "clip")
 
 

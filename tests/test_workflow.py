@@ -76,10 +76,12 @@ def test_the_command_line_chooses(tmp_path):
         tmp_path,
         *("-n", "-p", "--config", f"videos={ROOT / 'resources/demo'}", "pattern=TWO"),
         *("start_frame=5", "end_frame=40", "height=1.8", "preview=false", "route=cpu"),
+        *("betas=shapes.json", "robot_shape=g1"),
     )
     assert run.returncode == 0, run.stderr
     text = run.stdout + run.stderr
-    assert "--start 5 --end 40 --stride 1" in text and "--height 1.8" in text
+    assert "--start 5 --end 40 --stride 1" in text and "--height 1.8 --betas shapes.json" in text
+    assert text.count("--robot-shape g1") == 1
     assert "results/cpu/two_people/quality.json" in text and "walk_turn" not in text
     assert "preview" not in re.findall(r"^rule (\w+):", text, re.M)
 

@@ -39,7 +39,8 @@ class Clip:
     """One video of a run and what is known about it.
 
     start and end are frames of the file, counted from 0; end is the first one left out, or None.
-    heights are statures in metres by rank of the person; people is the most to follow, 0 for all.
+    heights are statures in metres by rank of the person, betas a file of their shapes or None,
+    robot_shape the robot whose size they get or None; people is the most to follow, 0 for all.
     """
 
     name: str
@@ -49,6 +50,8 @@ class Clip:
     end: int | None
     stride: int
     heights: tuple
+    betas: str | None
+    robot_shape: str | None
     people: int
     text: str
 
@@ -109,9 +112,9 @@ def plan(settings, root):
     for route in chosen:
         if route not in routes:
             raise ConfigError(f"config: route: {unknown('route', route, routes)}")
-    robots = {path.stem for path in (Path(root) / "resources" / "robots").iterdir()}
-    if settings["robot"] not in robots:
-        raise ConfigError(f"config: robot: {unknown('robot', settings['robot'], robots)}")
+    check_robot(settings["robot"], root, "config: robot")
+    if settings["robot_shape"] is not None:
+        check_robot(settings["robot_shape"], root, "config: robot_shape")
     if settings["shard"] is not None:
         part, parts = map(int, settings["shard"].split("/"))
         if not 1 <= part <= parts:
@@ -153,6 +156,13 @@ def unknown(what, name, known):
 
 
 @functools.cache
+def check_robot(name, root, where):
+    """Raise ConfigError unless `name` is a robot of the workflow in folder `root`."""
+    robots = {path.stem for path in (Path(root) / "resources" / "robots").iterdir()}
+    if name not in robots:
+        raise ConfigError(f"{where}: {unknown('robot', name, robots)}")
+
+
 def validator(root, schema):
     """The validator of config/schemas/<schema>.schema.yaml below `root`."""
     path = Path(root) / "config" / "schemas" / f"{schema}.schema.yaml"
@@ -421,6 +431,10 @@ def _clip(row, settings, chosen, routes, root):
         raise ConfigError(f"end {end} is {relation} start {start}")
     height = values.get("height", settings["height"])
     heights = height if isinstance(height, list) else [] if height is None else [height]
+    betas = values.get("betas", settings["betas"])
+    robot_shape = values.get("robot_shape", settings["robot_shape"])
+    if robot_shape is not None:
+        check_robot(robot_shape, root, "robot_shape")
     limit = settings["top_k"] if settings["multihuman"] else 1
     return Clip(
         name=values["video"],
@@ -430,6 +444,8 @@ def _clip(row, settings, chosen, routes, root):
         end=end,
         stride=values.get("stride", settings["stride"]),
         heights=tuple(heights),
+        betas=betas and str(Path(betas).expanduser()),
+        robot_shape=robot_shape,
         people=values.get("people", limit),
         text=values.get("text", settings["text"]),
     )
