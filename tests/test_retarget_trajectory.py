@@ -4,13 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip("mujoco")
 
 from scipy.spatial.transform import Rotation  # noqa: E402
 
 import retarget_trajectory  # noqa: E402
-from pantograph import body, fidelity, target  # noqa: E402
+from pantograph import body, fidelity, robotscene, target  # noqa: E402
 from pantograph import robot as robots  # noqa: E402
 from pantograph.contracts import (  # noqa: E402
     Contacts,
@@ -142,8 +143,9 @@ def write_products(folder, people, valid=None, boxes=()):
     ).write(folder / "video.json")
 
 
-def run(folder, out="motion.h5"):
+def run(folder, out="motion.h5", *options):
     arguments = [f"--{name}={folder / name}.h5" for name in ("gravity", "contacts", "mesh")]
+    arguments += options
     out = folder / out
     retarget_trajectory.main([f"--video={folder / 'video.json'}", f"--out={out}", *arguments])
     return Motion.read(out)
@@ -346,6 +348,98 @@ def test_a_foot_that_moves_is_not_held():
     assert held[:27].all() and not held[33:58].any()
     joints[:, 1] = 0.0
     assert target.standing(joints, np.ones(60, bool), FPS).all()
+
+
+def depths(robot, motion, pid, boxes=()):
+    """Least distances (T,) of the robot's shapes to each other and to floor and boxes, m."""
+    scene = robotscene.RobotScene(
+        robot, [pid], robotscene.scene_spec(robot, [pid], boxes, motion.world_scale)
+    )
+    colliders, around = scene.colliders(pid), scene.surroundings()
+    names = [scene.model.body(body).name[len("p0_") :] for body in scene.model.geom_bodyid]
+    watched = [
+        {robot.body_names[robot.shapes[k].body] for k in pair} for pair in robot.pairs.tolist()
+    ]
+    pairs = [
+        (a, b)
+        for k, a in enumerate(colliders)
+        for b in colliders[k + 1 :]
+        if {names[a], names[b]} in watched and min(scene.model.geom_rbound[[a, b]]) > robots.THIN
+    ]
+    found, itself, outside = motion.people[pid], [], []
+    for t in range(len(found.valid)):
+        scene.pose(pid, found.root_pos[t], found.root_quat[t], found.joints[t])
+        scene.update()
+        itself.append(min(scene.distance([a], [b], 0.1) for a, b in pairs))
+        outside.append(scene.distance(colliders, around, 0.1))
+    return np.array(itself), np.array(outside)
+
+
+def test_hands_led_through_the_body_stay_outside(tmp_path, robot):
+    both, still = np.ones((COUNT, 2), bool), np.zeros(COUNT)
+    swing = 0.9 * np.sin(np.pi * TIMES / TIMES[-1])
+    pose = arms(lowered=1.3)
+    # both hands cross in front of the body and through belly and thighs
+    pose["left_elbow"] = np.outer(-1.2 - swing, [0.0, 1, 0])
+    pose["right_elbow"] = np.outer(1.2 + swing, [0.0, 1, 0])
+    pose["left_shoulder"] = np.stack([0 * swing, 0.3 * swing, -1.3 - swing], axis=-1)
+    pose["right_shoulder"] = np.stack([0 * swing, -0.3 * swing, 1.3 + swing], axis=-1)
+    write_products(tmp_path, {0: person(pose, still, both)})
+    free, _ = depths(robot, run(tmp_path, "free.h5", "--no-self-collision"), 0)
+    kept, _ = depths(robot, run(tmp_path), 0)
+    assert free.min() < -0.03
+    assert kept.min() > -0.01
+
+
+def test_a_robot_keeps_out_of_boxes(tmp_path, robot):
+    both, still = np.ones((COUNT, 2), bool), np.zeros(COUNT)
+    bend = 0.9 * np.sin(np.pi * TIMES / TIMES[-1]) ** 2
+    pose = {**arms(bent=1.2), **legs("left", bend), **legs("right", bend)}
+    # the hands sink into a table
+    table = [0.5, 0.0, 0.65, 0.7, 1.2, 0.1, 0.0]
+    write_products(tmp_path, {0: person(pose, still, both)}, boxes=[table])
+    _, free = depths(robot, run(tmp_path, "free.h5", "--no-scene-collision"), 0, [table])
+    motion = run(tmp_path)
+    _, kept = depths(robot, motion, 0, [table])
+    assert free.min() < -0.03
+    assert kept.min() > -0.01
+    assert np.abs(soles(motion, robot, 0)[..., 2]).max() < 0.01
+
+
+def test_a_motion_that_is_too_fast_is_slowed_to_the_limits(tmp_path, robot, folder, motion):
+    settings = yaml.safe_load(robot.model_path.with_suffix(".yaml").read_text())
+    settings["model"] = str(robot.model_path)
+    settings["velocity_limits"] = {"*": 2.5, "*_knee_*": 2.0}
+    (tmp_path / "slow.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    slow = robots.load_robot(str(tmp_path / "slow.yaml"))
+    write_products(tmp_path, {MARCH: crowd()[MARCH]})
+    found = run(tmp_path, "slow.h5", f"--robot={tmp_path / 'slow.yaml'}").people[MARCH]
+
+    def rates(joints):
+        return np.abs(np.diff(joints.astype(float), axis=0)) * FPS / slow.velocity_limits
+
+    assert rates(motion.people[MARCH].joints).max() > 2.0
+    assert rates(found.joints).max() <= 1.0
+    knee = slow.joint_names.index("left_knee_joint")
+    # the motion is still made, as fast as it may be
+    assert np.mean(rates(found.joints)[:, knee] > 0.8) > 0.2
+
+
+def test_a_heel_lifts_while_the_toes_stay(tmp_path, robot):
+    both, still = np.ones((COUNT, 2), bool), np.zeros(COUNT)
+    rise = 0.9 * np.sin(np.pi * TIMES / TIMES[-1]) ** 2
+    pose = {**arms(), **{f"{s}_ankle": np.outer(rise, [1.0, 0, 0]) for s in ("left", "right")}}
+    human, contact = person(pose, still, both)
+    ball = human.joints[:, SMPL_JOINTS.index("left_foot"), 2]
+    lift = np.outer(target.BALL_HEIGHT - ball, [0.0, 0, 1])
+    human.joints, human.transl = human.joints + lift[:, None], human.transl + lift
+    write_products(tmp_path, {0: (human, contact)})
+    corners = soles(run(tmp_path), robot, 0)
+    heel, toe = corners[:, :, :2], corners[:, :, 2:]
+    assert np.abs(toe[..., 2]).max() < 0.01 and corners[..., 2].min() > -0.01
+    assert heel[COUNT // 2, ..., 2].min() > 0.05 and np.abs(heel[[0, -1], ..., 2]).max() < 0.01
+    speed = np.linalg.norm(np.diff(toe[..., :2], axis=0), axis=-1) * FPS
+    assert speed.max() < 0.03
 
 
 def test_recorded_climb_is_followed_closely_and_smoothly():

@@ -33,8 +33,8 @@ class Weights:
     orientations: float = 2.0
     contact: float = 200.0
     floor: float = 100.0
-    self_collision: float = 60.0
-    scene_collision: float = 60.0
+    self_collision: float = 150.0
+    scene_collision: float = 150.0
     limits: float = 30.0
     velocity_limits: float = 10.0
     rest: float = 0.02
