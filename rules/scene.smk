@@ -23,3 +23,75 @@ rule scene_sfm:
         " --video {input.video:q} --people {input.people:q}"
         " --out {output.scene:q} {params.options}"
         " >{log:q} 2>&1"
+
+
+rule scene_megasam:
+    input:
+        video="<results>/{route}/{video}/video.json",
+        people="<results>/{route}/{video}/people.h5",
+    output:
+        scene="<results>/{route}/{video}/scene.h5",
+    log:
+        "<logs>/{route}/{video}/scene_megasam.log",
+    benchmark:
+        "<benchmarks>/{route}/{video}/scene_megasam.tsv"
+    wildcard_constraints:
+        route=routes_with("scene", "megasam"),
+    conda:
+        "../envs/vm1recon.yaml"
+    threads: 1
+    resources:
+        mem_mb=mem(24000),
+        gpu=1,
+    params:
+        script=script("scene_megasam"),
+        options=options("scene_megasam"),
+        repository=repository("megasam"),
+        dino=repository("dinov2"),
+        unidepth=weights("unidepth-v2old-vitl14"),
+        depth_anything=weights("depth-anything-vitl14"),
+        raft=weights("raft-things"),
+        weights=weights("megasam"),
+    shell:
+        "python {params.script:q}"
+        " --video {input.video:q} --people {input.people:q}"
+        " --repository {params.repository:q} --dino {params.dino:q}"
+        " --unidepth {params.unidepth:q} --depth-anything {params.depth_anything:q}"
+        " --raft {params.raft:q} --weights {params.weights:q}"
+        " --out {output.scene:q} {params.options}"
+        " >{log:q} 2>&1"
+
+
+rule scene_align3r:
+    input:
+        video="<results>/{route}/{video}/video.json",
+        people="<results>/{route}/{video}/people.h5",
+    output:
+        scene="<results>/{route}/{video}/scene.h5",
+    log:
+        "<logs>/{route}/{video}/scene_align3r.log",
+    benchmark:
+        "<benchmarks>/{route}/{video}/scene_align3r.tsv"
+    wildcard_constraints:
+        route=routes_with("scene", "align3r"),
+    conda:
+        "../envs/vm1rs.yaml"
+    threads: 1
+    resources:
+        mem_mb=mem(32000),
+        gpu=1,
+    params:
+        script=script("scene_align3r"),
+        options=options("scene_align3r"),
+        repository=repository("monst3r"),
+        croco=repository("croco"),
+        depth_pro=weights("depth-pro"),
+        raft=weights("raft-tartan"),
+        weights=weights("align3r-depthpro"),
+    shell:
+        "python {params.script:q}"
+        " --video {input.video:q} --people {input.people:q}"
+        " --repository {params.repository:q} --croco {params.croco:q}"
+        " --depth-pro {params.depth_pro:q} --raft {params.raft:q} --weights {params.weights:q}"
+        " --out {output.scene:q} {params.options}"
+        " >{log:q} 2>&1"
