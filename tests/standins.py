@@ -125,6 +125,9 @@ def write_vimo(folder):
 BERT = """
 import json
 import os
+import boto3
+import requests
+from botocore.exceptions import ClientError
 from torch import nn
 
 

@@ -13,8 +13,9 @@ takes 16 crops of a person at a time. What its `HMR_VIMO.inference` does, and wh
   Here a stretch ends where a person is out of view for longer than `max_gap` frames, shorter
   gaps are bridged with interpolated boxes, and a short stretch is extended by its first and last
   crop on both sides.
-- There, without a camera the focal length is sqrt(width^2 + height^2), which is 1.2 to 1.7 times
-  that of most phones and tilts the person's root; here the scene's camera is the default.
+- There, without a camera the focal length is sqrt(width^2 + height^2), 1.3 to 1.6 times that of a
+  phone that films 16:9, and the network takes where a crop lies and how large it is in units of
+  it. Here the scene's camera is the default.
 - Crops are placed to a fraction of a pixel; there, corners are cut to whole pixels.
 - The network's SMPL layer only makes joints for its training losses: it is left out, so that no
   body model, nor the code that a pickle of it may carry, is needed to run the network.
