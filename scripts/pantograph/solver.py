@@ -175,7 +175,14 @@ def solve(problem, x0, shared0, data, valid, options=Options()):  # noqa: B008  
     Normal equations are built where a step was accepted; a refused one is repeated from the same
     equations with more damping. It is compiled on its own: `vmap` it, but do not `jit` around it.
     """
-    shared0 = jnp.asarray(shared0, jnp.result_type(float))
+    minimise = partial(_minimise, problem, options)
+    if jax.default_backend() == "cpu":
+        # clips in step with each other wait for the slowest, and do not fit into the cache
+        minimise = jax.custom_batching.sequential_vmap(minimise)
+    return minimise(x0, jnp.asarray(shared0, jnp.result_type(float)), data, valid)
+
+
+def _minimise(problem, options, x0, shared0, data, valid):
     limit = options.iterations
 
     def unfinished(carry):
