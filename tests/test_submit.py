@@ -45,7 +45,7 @@ def test_an_array_and_a_job_after_it(cluster, capsys):
         "workers=true",
     ]
     assert command[command.index("--sdm") + 1] == "conda"
-    assert not re.search("shard=|array", last) and "workers=true" in last
+    assert not re.search("shard=|--array", last) and "workers=true" in last
 
 
 def test_show_submits_nothing(cluster, capsys):
