@@ -1,6 +1,7 @@
 rule body_landmarks:
     input:
         video="<results>/{route}/{video}/video.json",
+        people="<results>/{route}/{video}/people.h5",
         keypoints="<results>/{route}/{video}/keypoints.h5",
         scene="<results>/{route}/{video}/scene.h5",
     output:
@@ -21,7 +22,7 @@ rule body_landmarks:
         options=options("body_landmarks"),
     shell:
         "python {params.script:q}"
-        " --video {input.video:q} --keypoints {input.keypoints:q}"
+        " --video {input.video:q} --people {input.people:q} --keypoints {input.keypoints:q}"
         " --scene {input.scene:q} --out {output.body:q} {params.options}"
         " >{log:q} 2>&1"
 

@@ -8,9 +8,9 @@ import pytest
 
 import ingest
 import pose2d_mediapipe
-from pantograph import keypoints
-from pantograph.contracts import Keypoints, People, PersonTrack, Video, pack_mask
-from pantograph.conventions import MEDIAPIPE_LANDMARKS
+from pantograph import keypoints, landmarks, truth
+from pantograph.contracts import Keypoints, People, PersonKeypoints, PersonTrack, Video, pack_mask
+from pantograph.conventions import COCO_WHOLEBODY, MEDIAPIPE_LANDMARKS
 from pantograph.keypoints import MIRROR, Reading, read_pose, smoothest
 from pantograph.regions import smooth_regions
 
@@ -228,3 +228,27 @@ def test_landmarks_of_a_rendered_clip(tmp_path, name):
     assert 0.3 < np.median(thigh) < 0.5
     middle = (world[:, INDEX["left_hip"]] + world[:, INDEX["right_hip"]]) / 2
     assert np.abs(middle).max() < 0.05
+
+
+def test_keypoints_of_another_detector_get_3d_landmarks(tmp_path):
+    count = 12
+    words = ["--path", str(DEMO / "sit_stand.mp4"), "--name", "clip", "--end", str(count)]
+    ingest.main([*words, "--min-frames", "2", "--out", str(tmp_path / "video.json")])
+    video = Video.read(tmp_path / "video.json")
+    exact = truth.inputs(truth.read(DEMO / "sit_stand.truth", video), video)
+    seen = exact["keypoints"].people[1]
+    named = [landmarks.find(COCO_WHOLEBODY, name) for name in landmarks.NAMES]
+    own = [INDEX[name] for name in landmarks.NAMES]
+    flat = PersonKeypoints(
+        visible=seen.visible,
+        xy=np.zeros((count, len(COCO_WHOLEBODY), 2)),
+        score=np.zeros((count, len(COCO_WHOLEBODY))),
+    )
+    flat.xy[:, named], flat.score[:, named] = seen.xy[:, own], seen.score[:, own]
+    found = keypoints.add_landmarks3d(
+        video, exact["people"], Keypoints(keypoint_names=list(COCO_WHOLEBODY), people={1: flat})
+    ).people[1]
+    assert np.array_equal(found.xy, flat.xy) and found.visible.all()
+    away = np.linalg.norm(found.landmarks3d[:, named] - seen.landmarks3d[:, own], axis=-1)
+    assert np.median(away) < 0.12
+    assert not found.landmarks3d[:, COCO_WHOLEBODY.index("chin")].any()

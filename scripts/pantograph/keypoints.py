@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import astuple, dataclass
 
 import cv2
 import numpy as np
 
+from . import landmarks
 from .contracts import Keypoints, People, PersonKeypoints, Video
 from .conventions import MEDIAPIPE_LANDMARKS, mirrored
 from .errors import Rejected
@@ -52,21 +54,10 @@ def find_keypoints(
     count = video.frame_count
     landmarker = PoseLandmarker(masks=False, threads=threads)
     regions = {pid: person_regions(p, video.fps) for pid, p in people.people.items()}
-    size = _working_size(video, people, regions, long_side)
     readings: dict[int, dict[int, list[Reading]]] = {pid: {} for pid in people.people}
-    for k, rgb in frames(video, size):
-        factor = np.array([video.width / rgb.shape[1], video.height / rgb.shape[0]])
-        present = [pid for pid, person in people.people.items() if person.visible[k]]
-        for pid in present:
-            region = regions[pid][k] / np.array([*factor, factor[0], 1])
-            picture = _alone(rgb, people, pid, present, k, region)
-            choices = []
-            for reading in read_pose(landmarker, picture, region, flip):
-                outside = (reading.xy < 0).any(1) | (reading.xy >= rgb.shape[1::-1]).any(1)
-                reading.score = np.where(outside, 0, reading.score)
-                reading.xy = reading.xy * factor
-                if reading.score[BODY].mean() >= min_score:
-                    choices.append(reading)
+    for k, found in _readings(video, people, landmarker, flip, long_side, regions):
+        for pid, choices in found.items():
+            choices = [reading for reading in choices if reading.score[BODY].mean() >= min_score]
             if choices:
                 readings[pid][k] = choices
     found = {pid: _person(readings[pid], regions[pid], count) for pid in people.people}
@@ -79,6 +70,68 @@ def find_keypoints(
         dropped={str(pid): "no landmarks found" for pid in found if pid not in kept},
         stats={"frames_seen": {str(pid): int(p.visible.sum()) for pid, p in kept.items()}},
     )
+
+
+def _readings(video, people, landmarker, flip, long_side, regions=None):
+    """Yield (frame, {id: possible readings}) in px of the video; see `read_pose`.
+
+    regions: crops (T, 4) by id, px of the video and rad; None for those of the people.
+    """
+    if regions is None:
+        regions = {pid: person_regions(p, video.fps) for pid, p in people.people.items()}
+    size = _working_size(video, people, regions, long_side)
+    for k, rgb in frames(video, size):
+        factor = np.array([video.width / rgb.shape[1], video.height / rgb.shape[0]])
+        present = [pid for pid, person in people.people.items() if person.visible[k]]
+        found = {}
+        for pid in present:
+            region = regions[pid][k] / np.array([*factor, factor[0], 1])
+            picture = _alone(rgb, people, pid, present, k, region)
+            found[pid] = read_pose(landmarker, picture, region, flip)
+            for reading in found[pid]:
+                outside = (reading.xy < 0).any(1) | (reading.xy >= rgb.shape[1::-1]).any(1)
+                reading.score = np.where(outside, 0, reading.score)
+                reading.xy = reading.xy * factor
+        yield k, found
+
+
+def add_landmarks3d(video: Video, people: People, keypoints: Keypoints, long_side=960, threads=1):
+    """Give people whose keypoints are known in the picture alone their 3D landmarks, too.
+
+    The landmark model reads each person's crop; where it may have taken left for right, the
+    reading that agrees with the keypoints is used. Frames where it finds nobody count as not
+    visible; keypoints that the model has no landmark for stay at 0. Returns Keypoints.
+    """
+    names = keypoints.keypoint_names
+    pairs = [(landmarks.find(names, name), i) for i, name in enumerate(MEDIAPIPE_LANDMARKS)]
+    pairs = [(k, i) for k, i in pairs if k is not None]
+    there, own = (np.array(side) for side in zip(*pairs, strict=True))
+    body = [j for j, i in enumerate(own) if i in BODY]
+    landmarker = PoseLandmarker(masks=False, threads=threads)
+    lifted = {
+        pid: dataclasses.replace(
+            person,
+            visible=person.visible & people.people[pid].visible,
+            landmarks3d=np.zeros((*person.score.shape, 3), np.float32),
+        )
+        for pid, person in keypoints.people.items()
+        if pid in people.people
+    }
+    for k, readings in _readings(video, people, landmarker, True, long_side):
+        for pid, choices in readings.items():
+            person = lifted.get(pid)
+            if person is None or not person.visible[k]:
+                continue
+            known = person.xy[k, there[body]]
+            best = min(
+                choices,
+                key=lambda r: np.linalg.norm(r.xy[own[body]] - known, axis=-1).sum(),
+                default=None,
+            )
+            person.visible[k] = best is not None
+            if best is not None:
+                person.landmarks3d[k, there] = best.world[own]
+    return dataclasses.replace(keypoints, people=lifted)
 
 
 def read_pose(landmarker, rgb, region, flip):
