@@ -33,7 +33,6 @@ def main(argv=None):
         weights = Weights()
         weights = replace(
             weights,
-            velocity=weights.velocity * args.smoothness,
             acceleration=weights.acceleration * args.smoothness,
             root_acceleration=weights.root_acceleration * args.smoothness,
         )

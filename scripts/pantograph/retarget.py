@@ -144,7 +144,6 @@ def fit(robot, problem, target, boxes, fps, weights, iterations, length):
         "limits": {"weight": once * weights.limits},
         "velocity_limits": {"fps": once * fps, "weight": once * weights.velocity_limits},
         "rest": each([0.0] * 6 + [weights.rest] * joints),
-        "velocity": each([0.0] * 6 + [weights.velocity * fps] * joints),
         "acceleration": each(moving) * fps**2,
     }
     start, data = jax.tree.map(

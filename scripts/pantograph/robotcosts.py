@@ -28,8 +28,8 @@ MARGIN = 0.01
 class Weights:
     """How much each term counts: residual per metre, radian or multiple of these per second."""
 
-    keypoints: float = 6.0
-    directions: float = 2.5
+    keypoints: float = 6.5
+    directions: float = 2.6
     orientations: float = 2.0
     contact: float = 200.0
     floor: float = 100.0
@@ -37,9 +37,8 @@ class Weights:
     scene_collision: float = 150.0
     limits: float = 30.0
     velocity_limits: float = 10.0
-    rest: float = 0.02
-    velocity: float = 0.001
-    acceleration: float = 0.018
+    rest: float = 0.04
+    acceleration: float = 0.0195
     root_acceleration: float = 0.004
 
 
@@ -235,12 +234,6 @@ def _turn(a, b):
     return 2.0 * jnp.sign(jnp.dot(a, b)) * vector
 
 
-def _first_difference(views, data):
-    a, b = (view.state for view in views)
-    turn = _turn(a.quat, b.quat)
-    return jnp.concatenate([b.position - a.position, turn, b.joints - a.joints])
-
-
 def _second_difference(views, data):
     a, b, c = (view.state for view in views)
     turn = _turn(b.quat, a.quat) + _turn(b.quat, c.quat)
@@ -288,7 +281,6 @@ def make_problem(robot, self_collision=True, scene_collision=False):
             term("limits", limit_term),
             term("velocity_limits", velocity_limit_term, span=2),
             solver.Smoothness("rest", functools.partial(_rest_difference, robot), _weight, (1.0,)),
-            solver.Smoothness("velocity", _first_difference, _weight, (-1.0, 1.0)),
             solver.Smoothness("acceleration", _second_difference, _weight, (1.0, -2.0, 1.0)),
         ),
         retract=functools.partial(_retract, robot),
