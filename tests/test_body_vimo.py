@@ -1,5 +1,7 @@
 """VIMO's driver: which frames go into which window, what the network is told, what comes out."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -128,10 +130,10 @@ def test_batches_give_what_single_windows_give(network, crop_batch, window_batch
 
 
 def test_memory_stays_bounded(network):
-    stretches = vimo.plan({1: track(np.ones(90, bool))}, step=2)
+    stretches = vimo.plan({1: track(np.ones(50, bool))}, step=2)
     estimator = vimo.Estimator(network, stretches, lambda _: (1.0, np.zeros(2)), "cpu", 4, 2)
     most = 0
-    for frame in range(90):
+    for frame in range(50):
         estimator.add(frame, np.zeros((30, 30, 3), np.uint8))
         most = max(most, len(estimator._features))
     assert most <= 16 + 2 * 2 + 4
@@ -196,6 +198,17 @@ def test_the_guess_is_told_instead(tmp_path, paths):
     found = Body.read(tmp_path / "body.h5")
     assert found.stats["person1"]["network_betas"][3] == pytest.approx(400)
     assert found.intrinsics[0, 0] == 260
+
+
+def test_known_statures_and_shapes_are_kept(tmp_path, paths):
+    products = clip(tmp_path)
+    betas = [[0.0] * 10, [0.0, 1.0] + [0.0] * 8]
+    video = dataclasses.replace(products["video"], person_height=[1.9], person_betas=betas)
+    video.write(toyclip.path_of(tmp_path, "video"))
+    body_vimo.main(arguments(tmp_path, paths))
+    found = Body.read(tmp_path / "body.h5")
+    assert found.stats["person1"]["stature_m"] == pytest.approx(1.9, abs=1e-3)
+    assert np.allclose(found.people[2].betas, betas[1])
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path, paths):

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from . import landmarks
-from .body import betas_for_height, joint_transforms, joints
+from .body import joint_transforms, joints
 from .contracts import PersonBody
 
 SCORE = 0.3
@@ -38,15 +38,13 @@ def mean_betas(betas):
     return stats.trim_mean(np.asarray(betas, float), TRIM, axis=0)
 
 
-def clip_betas(model, betas, height=None):
-    """One shape (10,) for a clip from those of its frames (n, 10).
+def clip_betas(model, betas):
+    """One shape (10,) for a clip from those of its frames (n, 10): `mean_betas`.
 
-    model: BodyModel; height: known stature, m, or None. Takes `mean_betas`; a
-    known stature then sets the first coefficient. The coefficients of a SMPL network say
-    nothing about the built-in body: that takes its mean shape, or the one of the stature.
+    model: BodyModel. The coefficients of a SMPL network say nothing about the built-in body, which
+    takes its mean shape.
     """
-    shape = np.zeros(10) if model.name == "builtin" else mean_betas(betas)
-    return betas_for_height(model, height, shape) if height else shape
+    return np.zeros(10) if model.name == "builtin" else mean_betas(betas)
 
 
 def place_person(model, betas, orient, pose, known, keypoints, names, intrinsics, max_gap=8):

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import crops, foreign, gpu, placement
+from . import crops, foreign, gpu, ground, placement, shape
 from .body import stature
 from .contracts import Body
 from .errors import PantographError, Rejected
@@ -292,11 +292,11 @@ class Estimator:
             self.network.backbone = backbone
         rotations = output["pred_rotmat"].float().cpu().numpy().reshape(-1, LENGTH, 24, 3, 3)
         betas = output["pred_shape"].float().cpu().numpy().reshape(-1, LENGTH, 10)
-        for (index, window), turned, shape in zip(batch, rotations, betas, strict=True):
+        for (index, window), turned, shaped in zip(batch, rotations, betas, strict=True):
             s = self.stretches[index]
             own = np.flatnonzero(s.window == window)
             self.rotations[index][own] = turned[s.place[own]]
-            self.betas[index][own] = shape[s.place[own]]
+            self.betas[index][own] = shaped[s.place[own]]
 
 
 def _given(features):
@@ -334,8 +334,8 @@ def find_bodies(
     "guess" (upstream's); max_gap: longest gap in a track that is bridged, frames; step: frames
     from one window to the next; crop_batch: crops, window_batch: windows at a time.
 
-    Positions are solved with the scene's camera by `placement.place_person`. Statures known from
-    the video table go to the people by rank. Raises Rejected if nobody is left.
+    Positions are solved with the scene's camera by `placement.place_person`. Known statures and
+    shapes of the video go to the people by rank. Raises Rejected if nobody is left.
     """
     count = video.frame_count
     tracks = {pid: people.people[pid] for pid in people.ranking if pid in keypoints.people}
@@ -368,22 +368,27 @@ def find_bodies(
             rotations[part], betas[part] = estimator.rotations[i], estimator.betas[i]
         seen = known & tracks[pid].visible
         rank = people.ranking.index(pid)
-        height = video.person_height[rank] if rank < len(video.person_height) else None
-        shape = placement.clip_betas(model, betas[seen], height)
+        fitted = placement.clip_betas(model, betas[seen])
+        given = shape.given(model, video, rank, fitted)
+        fitted = fitted if given is None else given
         body = placement.place_person(
-            *(model, shape, rotations[:, 0], rotations[:, 1:], known),
+            *(model, fitted, rotations[:, 0], rotations[:, 1:], known),
             *(keypoints.people[pid], keypoints.keypoint_names, scene.intrinsics, max_gap),
         )
         if not body.valid.any():
             dropped[str(pid)] = "no frame has keypoints enough to place the body"
             continue
         bodies[pid] = body
+        for start, end in ground.runs(~body.valid):
+            dropped[f"{pid}/{start}-{end - 1}"] = (
+                f"not placed for {(end - start) / video.fps:.2f} s"
+            )
         numbers[f"person{pid}"] = {
             "stretches": len(own),
             "stretches_under_16_frames": sum(len(s.sides) < LENGTH for _, s in own),
             "bridged_frames": int((known & ~tracks[pid].visible).sum()),
             "network_betas": [round(float(v), 4) for v in placement.mean_betas(betas[seen])],
-            "stature_m": round(stature(model, shape), 4),
+            "stature_m": round(stature(model, fitted), 4),
             "reprojection_px": round(float(np.median(body.reprojection[body.confidence > 0])), 2),
         }
     if not bodies:
