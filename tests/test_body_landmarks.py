@@ -1,7 +1,10 @@
 """The body fit recovers a known motion from landmarks made of it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 pytest.importorskip("jax")
 
@@ -54,6 +57,19 @@ def test_noise_and_gaps_are_bridged(model):
     assert accuracy.pa_mpjpe_mm(found.joints[:50], truth[:50]) < 30
     assert error.mean() < 0.06
     assert error[20:26].mean() < 0.10
+
+
+@pytest.mark.parametrize("degrees", [-10, 8])
+def test_landmarks_that_lean_to_the_camera_are_set_upright(model, degrees):
+    betas = np.zeros(10)
+    motion = examples.marching(COUNT)
+    person = examples.observe(model, betas, motion)
+    lean = Rotation.from_euler("x", -degrees, degrees=True).as_matrix()
+    leaning = dataclasses.replace(person, landmarks3d=person.landmarks3d @ lean.T)
+    product, found, truth = _fit(model, motion, leaning, betas)
+    assert abs(product.stats["person0"]["tilt_deg"] - degrees) < 3
+    # as they are, the landmarks are off by ten degrees of half a metre
+    assert accuracy.mpjpe_mm(found.joints, truth) < 35
 
 
 def test_swapped_legs_are_repaired(model):

@@ -300,6 +300,10 @@ SHAPE_PRIOR = np.array([0.1, 0.3] + [0.6] * 8)
 frame to frame, so that long clips know proportions no better than short ones."""
 KNOWN_SHAPE = 1000.0
 """1 / sigma of shape coefficients that are known."""
+TILT_SIGMA = np.radians(20.0)
+"""Turn of all 3D landmarks of a clip about the camera's sideways axis, for each root of a frame.
+Landmark models see people from a level camera more often than from above, and turn those towards
+it; the picture tells how much, by perspective and by bones that keep their lengths."""
 MIN_LANDMARKS = 6
 """A frame counts as seen with at least this many landmarks of a score over 0.3."""
 LONGEST_BRIDGE = 0.5
@@ -320,23 +324,27 @@ def _problem(model):
     def features(state):
         return {**state, "world": skeleton.forward(template, rotations(state), state["transl"])[1]}
 
-    def place(frame, betas):
-        rest = template + directions @ betas
+    def place(frame, shared):
+        rest = template + directions @ shared[:-1]
         joints = skeleton.positions(rest, frame["world"], frame["transl"])
         return attach(joints, frame["world"])
 
-    def reprojection(frames, betas, data):
-        seen = project(data["intrinsics"], place(frames[0], betas))
+    def reprojection(frames, shared, data):
+        seen = project(data["intrinsics"], place(frames[0], shared))
         return (seen - data["xy"]) * data["weight"][:, None]
 
-    def landmarks3d(frames, betas, data):
-        found = place(frames[0], betas)
+    def landmarks3d(frames, shared, data):
+        found = place(frames[0], shared)
         found = found - 0.5 * (found[left_hip] + found[right_hip])
-        return (found - data["xyz"]) * data["weight"]
+        sine, cosine = jnp.sin(shared[-1]), jnp.cos(shared[-1])
+        x, y, z = jnp.moveaxis(data["xyz"], -1, 0)
+        tilted = jnp.stack([x, cosine * y - sine * z, sine * y + cosine * z], -1)
+        return (found - tilted) * data["weight"]
 
-    def shape(frames, betas, data):
-        tall = (stature + stature_directions @ betas - data["stature"]) * data["stature_weight"]
-        return jnp.concatenate([(betas - data["mean"]) * data["weight"], tall[None]])
+    def shape(frames, shared, data):
+        tall = stature + stature_directions @ shared[:-1] - data["stature"]
+        tall = tall * data["stature_weight"]
+        return jnp.concatenate([(shared - data["mean"]) * data["weight"], tall[None]])
 
     return Problem(
         (
@@ -349,7 +357,7 @@ def _problem(model):
         ),
         retract,
         DIM,
-        shared_dim=directions.shape[-1],
+        shared_dim=directions.shape[-1] + 1,
         lift=lift,
         features=features,
     )
@@ -408,8 +416,9 @@ def fit(
     model: body.BodyModel; person: contracts.PersonKeypoints with landmarks3d; names: keypoint
     names; intrinsics: (T, 3, 3) px; stature: m, or None if unknown; betas: the person's shape
     (10,), or None if unknown; bridge: the longest gap that is filled, s.
-    Returns a dict with states (T leading), betas (10,), covered (T,), confidence (T,),
-    swapped (T, 2), span (first, last frame) and the solver's result.
+    Returns a dict with states (T leading), betas (10,), the tilt of the 3D landmarks (rad, see
+    TILT_SIGMA), covered (T,), confidence (T,), swapped (T, 2), span (first, last frame) and the
+    solver's result.
     """
     covered = observed_frames(person.visible, fps, bridge)
     first, last = np.flatnonzero(covered)[[0, -1]]
@@ -456,8 +465,10 @@ def fit(
         "smoothness": np.broadcast_to(smoothness_weights(fps), (count, DIM)),
     }
     data = jax.tree.map(lambda leaf: leaf.astype(np.float32), pad(data, length))
-    known = betas_array(np.zeros(10) if betas is None else betas)
-    strength = SHAPE_PRIOR * np.sqrt(covered.sum()) if betas is None else np.full(10, KNOWN_SHAPE)
+    known = np.append(betas_array(np.zeros(10) if betas is None else betas), 0.0)
+    seen = np.sqrt(covered.sum())
+    strength = SHAPE_PRIOR * seen if betas is None else np.full(10, KNOWN_SHAPE)
+    strength = np.append(strength, seen / TILT_SIGMA)
     data["shape"] = {
         "mean": np.broadcast_to(known, (length, len(known))).astype(np.float32),
         "weight": leading[:, None] * strength.astype(np.float32),
@@ -475,7 +486,8 @@ def fit(
     )
     return {
         "states": jax.tree.map(lambda leaf: np.asarray(leaf)[:count], result.x),
-        "betas": np.asarray(result.shared),
+        "betas": np.asarray(result.shared)[:-1],
+        "tilt": float(result.shared[-1]),
         "covered": covered[part],
         "confidence": (score * landmarks.WEIGHTS2D).sum(-1) / landmarks.WEIGHTS2D.sum(),
         "swapped": swapped,
@@ -534,6 +546,7 @@ def fit_people(
             "bridged_gaps": gaps,
             "bridged_frames": frames,
             "stature_m": round(stature(model, fitted["betas"]), 4),
+            "tilt_deg": round(float(np.degrees(fitted["tilt"])), 2),
             "swapped_frames": int(fitted["swapped"].any(-1).sum()),
             "iterations": int(fitted["result"].iterations),
             "converged": bool(fitted["result"].converged),
