@@ -104,19 +104,15 @@ def _clearance_jvp(primals, tangents):
 
 
 def _clearance(start, end, radius, boxes, floor):
-    best = None
-    for share in (0.0, 0.5, 1.0):
-        distance, normal = box_distance((1 - share) * start + share * end, boxes, floor)
-        shares = jnp.full((len(distance), 1), share, distance.dtype)
-        if best is None:
-            best = distance, normal, shares
-        else:
-            nearer = distance < best[0]
-            best = tuple(
-                jnp.where(nearer if old.ndim == 1 else nearer[:, None], new, old)
-                for new, old in zip((distance, normal, shares), best, strict=True)
-            )
-    return best[0] - radius, best[1], best[2]
+    shares = np.array([0.0, 0.5, 1.0])[:, None, None]
+    points = (1 - shares) * start + shares * end
+    distance, normal = box_distance(points.reshape(-1, 3), boxes, jnp.tile(floor, 3))
+    distance, normal = distance.reshape(3, -1), normal.reshape(3, -1, 3)
+    least = distance.min(axis=0)
+    # of several points equally deep, their mean
+    deepest = (distance <= least).astype(distance.dtype)
+    deepest = (deepest / deepest.sum(axis=0))[..., None]
+    return least - radius, jnp.sum(deepest * normal, axis=0), jnp.sum(deepest * shares, axis=0)
 
 
 def box_distance(points, boxes, floor):
@@ -141,9 +137,9 @@ def box_distance(points, boxes, floor):
     height = points[:, 2] - floor
     least = jnp.min(distance, axis=1)
     chosen = (distance <= least[:, None])[..., None] & (least < height)[:, None, None]
-    # of several boxes equally near, the first
-    first = jnp.cumsum(chosen, axis=1) == 1
-    direction = jnp.sum(jnp.where(chosen & first, normal, 0.0), axis=1)
+    # of several boxes equally near, their mean
+    chosen = chosen / jnp.maximum(chosen.sum(axis=1, keepdims=True), 1)
+    direction = jnp.sum(chosen * normal, axis=1)
     up = jnp.array([0.0, 0.0, 1.0], points.dtype)
     direction = jnp.where((least < height)[:, None], direction, up)
     return jnp.minimum(least, height), direction
