@@ -19,13 +19,12 @@ rule align_megahunter:
     resources:
         mem_mb=mem(2000),
     params:
-        script=script("align_megahunter"),
+        method=method("align_megahunter"),
         robot_shape=robot_shape_argument,
         options=options("align_megahunter"),
     shell:
-        "python {params.script:q}"
+        "python {params.method} {log:q}"
         " --video {input.video:q} --keypoints {input.keypoints:q}"
         " --body {input.body:q} --contacts {input.contacts:q}"
         " --scene {input.scene:q} --out {output.world:q}"
         " {params.robot_shape} {params.options}"
-        " >{log:q} 2>&1"

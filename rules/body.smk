@@ -18,13 +18,12 @@ rule body_landmarks:
     resources:
         mem_mb=mem(2000),
     params:
-        script=script("body_landmarks"),
+        method=method("body_landmarks"),
         options=options("body_landmarks"),
     shell:
-        "python {params.script:q}"
+        "python {params.method} {log:q}"
         " --video {input.video:q} --people {input.people:q} --keypoints {input.keypoints:q}"
         " --scene {input.scene:q} --out {output.body:q} {params.options}"
-        " >{log:q} 2>&1"
 
 
 rule body_vimo:
@@ -48,13 +47,12 @@ rule body_vimo:
         mem_mb=mem(12000),
         gpu=1,
     params:
-        script=script("body_vimo"),
+        method=method("body_vimo", gpu=True),
         repository=repository("vimo"),
         weights=weights("vimo"),
         options=options("body_vimo"),
     shell:
-        "python {params.script:q}"
+        "python {params.method} {log:q}"
         " --video {input.video:q} --people {input.people:q}"
         " --keypoints {input.keypoints:q} --scene {input.scene:q} --out {output.body:q}"
         " --repository {params.repository:q} --weights {params.weights:q} {params.options}"
-        " >{log:q} 2>&1"

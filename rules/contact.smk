@@ -18,14 +18,13 @@ rule contact_kinematic:
     resources:
         mem_mb=mem(1000),
     params:
-        script=script("contact_kinematic"),
+        method=method("contact_kinematic"),
         options=options("contact_kinematic"),
     shell:
-        "python {params.script:q}"
+        "python {params.method} {log:q}"
         " --video {input.video:q} --keypoints {input.keypoints:q}"
         " --body {input.body:q} --scene {input.scene:q}"
         " --out {output.contacts:q} {params.options}"
-        " >{log:q} 2>&1"
 
 
 rule contact_bstro:
@@ -47,16 +46,15 @@ rule contact_bstro:
         mem_mb=mem(8000),
         gpu=1,
     params:
-        script=script("contact_bstro"),
+        method=method("contact_bstro", gpu=True),
         repository=repository("bstro"),
         weights=weights("bstro"),
         body=weights("smpl"),
         segmentation=weights("smpl-segmentation"),
         options=options("contact_bstro"),
     shell:
-        "python {params.script:q}"
+        "python {params.method} {log:q}"
         " --video {input.video:q} --people {input.people:q} --out {output.contacts:q}"
         " --repository {params.repository:q} --weights {params.weights:q}"
         " --template {params.body:q}/SMPL_NEUTRAL.pkl"
         " --segmentation {params.segmentation:q} {params.options}"
-        " >{log:q} 2>&1"

@@ -13,9 +13,8 @@ rule export_motion:
     resources:
         mem_mb=mem(1000),
     params:
-        script=script("export_motion"),
+        method=method("export_motion"),
         options=options("export_motion"),
     shell:
-        "python {params.script:q}"
+        "python {params.method} {log:q}"
         " --motion {input.motion:q} --out-dir {output.folder:q} {params.options}"
-        " >{log:q} 2>&1"

@@ -17,14 +17,13 @@ rule ground_plane:
     resources:
         mem_mb=mem(1000),
     params:
-        script=script("ground_plane"),
+        method=method("ground_plane"),
         options=options("ground_plane"),
     shell:
-        "python {params.script:q}"
+        "python {params.method} {log:q}"
         " --world {input.world:q} --contacts {input.contacts:q}"
         " --keypoints {input.keypoints:q} --out {output.gravity:q}"
         " {params.options}"
-        " >{log:q} 2>&1"
 
 
 rule ground_geocalib:
@@ -48,14 +47,13 @@ rule ground_geocalib:
         mem_mb=mem(6000),
         gpu=1,
     params:
-        script=script("ground_geocalib"),
+        method=method("ground_geocalib", gpu=True),
         options=options("ground_geocalib"),
         repository=repository("geocalib"),
         weights=weights("geocalib-pinhole"),
     shell:
-        "python {params.script:q}"
+        "python {params.method} {log:q}"
         " --video {input.video:q} --world {input.world:q} --contacts {input.contacts:q}"
         " --keypoints {input.keypoints:q}"
         " --repository {params.repository:q} --weights {params.weights:q}"
         " --out {output.gravity:q} {params.options}"
-        " >{log:q} 2>&1"

@@ -14,10 +14,9 @@ rule ingest:
     resources:
         mem_mb=mem(1000),
     params:
-        script=script("ingest"),
+        method=method("ingest"),
         arguments=ingest_arguments,
         options=options("ingest"),
     shell:
-        "python {params.script:q}"
+        "python {params.method} {log:q}"
         " {params.arguments} --out {output.video:q} {params.options}"
-        " >{log:q} 2>&1"

@@ -18,13 +18,12 @@ rule mesh_poisson:
     resources:
         mem_mb=mem(2000),
     params:
-        script=script("mesh_poisson"),
+        method=method("mesh_poisson"),
         options=options("mesh_poisson"),
     shell:
-        "python {params.script:q}"
+        "python {params.method} {log:q}"
         " --gravity {input.gravity:q} --contacts {input.contacts:q}"
         " --out {output.mesh:q} --obj {output.obj:q} --ply {output.ply:q} {params.options}"
-        " >{log:q} 2>&1"
 
 
 rule mesh_nksr:
@@ -51,13 +50,12 @@ rule mesh_nksr:
         mem_mb=mem(12000),
         gpu=1,
     params:
-        script=script("mesh_nksr"),
+        method=method("mesh_nksr", gpu=True),
         options=options("mesh_nksr"),
         weights=weights("nksr"),
     shell:
-        "python {params.script:q}"
+        "python {params.method} {log:q}"
         " --video {input.video:q} --people {input.people:q} --scene {input.scene:q}"
         " --gravity {input.gravity:q} --contacts {input.contacts:q}"
         " --weights {params.weights:q}"
         " --out {output.mesh:q} --obj {output.obj:q} --ply {output.ply:q} {params.options}"
-        " >{log:q} 2>&1"

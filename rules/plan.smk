@@ -17,9 +17,8 @@ rule plan_lengths:
     resources:
         mem_mb=mem(500),
     params:
-        script=script("plan_lengths"),
+        method=method("plan_lengths"),
         options=options("plan_lengths"),
     shell:
-        "python {params.script:q}"
+        "python {params.method} {log:q}"
         " --video {input.video:q} --out {output.lengths:q} {params.options}"
-        " >{log:q} 2>&1"

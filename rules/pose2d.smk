@@ -16,13 +16,12 @@ rule pose2d_mediapipe:
     resources:
         mem_mb=mem(1000),
     params:
-        script=script("pose2d_mediapipe"),
+        method=method("pose2d_mediapipe"),
         options=options("pose2d_mediapipe"),
     shell:
-        "python {params.script:q}"
+        "python {params.method} {log:q}"
         " --video {input.video:q} --people {input.people:q}"
         " --out {output.keypoints:q} --threads {threads} {params.options}"
-        " >{log:q} 2>&1"
 
 
 rule pose2d_vitpose:
@@ -44,11 +43,10 @@ rule pose2d_vitpose:
         mem_mb=mem(12000),
         gpu=1,
     params:
-        script=script("pose2d_vitpose"),
+        method=method("pose2d_vitpose", gpu=True),
         model=weights("vitpose-huge-wholebody"),
         options=options("pose2d_vitpose"),
     shell:
-        "python {params.script:q}"
+        "python {params.method} {log:q}"
         " --video {input.video:q} --people {input.people:q} --out {output.keypoints:q}"
         " --model {params.model:q} {params.options}"
-        " >{log:q} 2>&1"

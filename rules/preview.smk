@@ -23,11 +23,10 @@ rule preview:
     resources:
         mem_mb=mem(1000),
     params:
-        script=script("preview"),
+        method=method("preview"),
         options=options("preview"),
     shell:
-        "python {params.script:q}"
+        "python {params.method} {log:q}"
         " --video {input.video:q} --people {input.people:q} --keypoints {input.keypoints:q}"
         " --gravity {input.gravity:q} --mesh {input.mesh:q} --motion {input.motion:q}"
         " --out {output.preview:q} {params.options}"
-        " >{log:q} 2>&1"

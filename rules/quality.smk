@@ -20,12 +20,11 @@ rule quality:
     resources:
         mem_mb=mem(1000),
     params:
-        script=script("quality"),
+        method=method("quality"),
         truth=truth_argument,
         options=options("quality"),
     shell:
-        "python {params.script:q}"
+        "python {params.method} {log:q}"
         " --video {input.video:q} --keypoints {input.keypoints:q} --scene {input.scene:q}"
         " --gravity {input.gravity:q} --contacts {input.contacts:q} --mesh {input.mesh:q}"
         " --motion {input.motion:q} {params.truth} --out {output.quality:q} {params.options}"
-        " >{log:q} 2>&1"

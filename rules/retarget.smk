@@ -18,11 +18,10 @@ rule retarget_trajectory:
     resources:
         mem_mb=mem(2000),
     params:
-        script=script("retarget_trajectory"),
+        method=method("retarget_trajectory"),
         options=options("retarget_trajectory"),
     shell:
-        "python {params.script:q}"
+        "python {params.method} {log:q}"
         " --video {input.video:q} --gravity {input.gravity:q} --contacts {input.contacts:q}"
         " --mesh {input.mesh:q} --robot {wildcards.robot:q}"
         " --out {output.motion:q} {params.options}"
-        " >{log:q} 2>&1"

@@ -16,13 +16,12 @@ rule scene_sfm:
     resources:
         mem_mb=mem(2000),
     params:
-        script=script("scene_sfm"),
+        method=method("scene_sfm"),
         options=options("scene_sfm"),
     shell:
-        "python {params.script:q}"
+        "python {params.method} {log:q}"
         " --video {input.video:q} --people {input.people:q}"
         " --out {output.scene:q} {params.options}"
-        " >{log:q} 2>&1"
 
 
 rule scene_megasam:
@@ -44,7 +43,7 @@ rule scene_megasam:
         mem_mb=mem(24000),
         gpu=1,
     params:
-        script=script("scene_megasam"),
+        method=method("scene_megasam", gpu=True),
         options=options("scene_megasam"),
         repository=repository("megasam"),
         dino=repository("dinov2"),
@@ -53,13 +52,12 @@ rule scene_megasam:
         raft=weights("raft-things"),
         weights=weights("megasam"),
     shell:
-        "python {params.script:q}"
+        "python {params.method} {log:q}"
         " --video {input.video:q} --people {input.people:q}"
         " --repository {params.repository:q} --dino {params.dino:q}"
         " --unidepth {params.unidepth:q} --depth-anything {params.depth_anything:q}"
         " --raft {params.raft:q} --weights {params.weights:q}"
         " --out {output.scene:q} {params.options}"
-        " >{log:q} 2>&1"
 
 
 rule scene_align3r:
@@ -81,7 +79,7 @@ rule scene_align3r:
         mem_mb=mem(32000),
         gpu=1,
     params:
-        script=script("scene_align3r"),
+        method=method("scene_align3r", gpu=True),
         options=options("scene_align3r"),
         repository=repository("monst3r"),
         croco=repository("croco"),
@@ -89,9 +87,8 @@ rule scene_align3r:
         raft=weights("raft-tartan"),
         weights=weights("align3r-depthpro"),
     shell:
-        "python {params.script:q}"
+        "python {params.method} {log:q}"
         " --video {input.video:q} --people {input.people:q}"
         " --repository {params.repository:q} --croco {params.croco:q}"
         " --depth-pro {params.depth_pro:q} --raft {params.raft:q} --weights {params.weights:q}"
         " --out {output.scene:q} {params.options}"
-        " >{log:q} 2>&1"

@@ -15,12 +15,11 @@ rule segment_mediapipe:
     resources:
         mem_mb=mem(1000),
     params:
-        script=script("segment_mediapipe"),
+        method=method("segment_mediapipe"),
         options=options("segment_mediapipe"),
     shell:
-        "python {params.script:q}"
+        "python {params.method} {log:q}"
         " --video {input.video:q} --out {output.people:q} --threads {threads} {params.options}"
-        " >{log:q} 2>&1"
 
 
 rule segment_sam2:
@@ -41,15 +40,14 @@ rule segment_sam2:
         mem_mb=mem(12000),
         gpu=1,
     params:
-        script=script("segment_sam2"),
+        method=method("segment_sam2", gpu=True),
         detector=weights("grounding-dino-tiny"),
         model=weights("sam2.1-hiera-large"),
         options=options("segment_sam2"),
     shell:
-        "python {params.script:q}"
+        "python {params.method} {log:q}"
         " --video {input.video:q} --out {output.people:q}"
         " --detector {params.detector:q} --model {params.model:q} {params.options}"
-        " >{log:q} 2>&1"
 
 
 rule segment_sam3:
@@ -70,11 +68,10 @@ rule segment_sam3:
         mem_mb=mem(12000),
         gpu=1,
     params:
-        script=script("segment_sam3"),
+        method=method("segment_sam3", gpu=True),
         model=weights("sam3"),
         options=options("segment_sam3"),
     shell:
-        "python {params.script:q}"
+        "python {params.method} {log:q}"
         " --video {input.video:q} --out {output.people:q}"
         " --model {params.model:q} {params.options}"
-        " >{log:q} 2>&1"

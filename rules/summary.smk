@@ -21,10 +21,9 @@ rule summary:
     resources:
         mem_mb=mem(500),
     params:
-        script=script("summary"),
+        method=method("summary"),
         refused=refused_arguments(),
         options=options("summary"),
     shell:
-        "python {params.script:q}"
+        "python {params.method} {log:q}"
         " --quality {input.quality:q} {params.refused} --out {output.table:q} {params.options}"
-        " >{log:q} 2>&1"

@@ -11,6 +11,7 @@ import yaml
 
 from conftest import ROOT
 from pantograph import contracts
+from pantograph.client import LOADED
 from pantograph.config import script_options
 
 SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
@@ -19,7 +20,16 @@ RULES = {
     for path in sorted((ROOT / "rules").glob("*.smk"))
     for name, body in re.findall(r"^rule (\w+):\n((?:[ \t]+.*\n|\n)*)", path.read_text(), re.M)
 }
-ON_OLD_PYTHON = ("__init__", "client", "launch", "worker", "cli", "contracts", "conventions", "errors")
+ON_OLD_PYTHON = (
+    "__init__",
+    "client",
+    "launch",
+    "worker",
+    "cli",
+    "contracts",
+    "conventions",
+    "errors",
+)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -33,8 +43,10 @@ def test_a_rule_calls_its_script_and_says_what_it_needs(name):
     path, body = RULES[name]
     assert name in SCRIPTS
     assert name.split("_")[0] == path.stem
-    for part in ("log:", "conda:", "threads:", "resources:", "shell:", f'script("{name}")'):
+    for part in ("log:", "conda:", "threads:", "resources:", "shell:"):
         assert part in body, f"{path.name}: rule {name} lacks {part}"
+    gpu = ", gpu=True" if "gpu=1" in body else ""
+    assert f'method("{name}"{gpu})' in body or f'script("{name}")' in body
     environment = re.search(r'conda:\s+"([^"]+)"', body).group(1)
     assert (path.parent / environment).is_file()
 
@@ -51,6 +63,14 @@ def test_a_rule_gives_its_script_what_it_asks_for(name):
     assert needed <= given
     if not elsewhere:
         assert given <= set(known)
+
+
+def test_workers_know_what_methods_load():
+    for name, (_, body) in RULES.items():
+        loaded = re.findall(r"(\w+)=(?:weights|repository)\(", body)
+        for word in (*loaded, "body_model"):
+            for option in re.findall(rf"(--[a-z-]+) \{{params\.{word}:q\}}", body):
+                assert option in LOADED, f"{name}: {option}"
 
 
 def test_the_snakefile_is_short():

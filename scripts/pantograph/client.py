@@ -19,7 +19,11 @@ OWNER = "PANTOGRAPH_OWNER"
 """Environment variable: pid and start of the process that jobs and workers must not survive."""
 LIMIT = "PANTOGRAPH_WORKERS"
 """Environment variable: how many CPU workers may live; empty or 0 for none."""
-LOADED = ("--body-model", "--checkpoint", "--detector", "--model", "--repository", "--weights")
+LOADED = (
+    *("--body-model", "--checkpoint", "--croco", "--depth-anything", "--depth-pro", "--detector"),
+    *("--dino", "--model", "--raft", "--repository", "--segmentation", "--template"),
+    *("--unidepth", "--weights"),
+)
 """Options that name what a method loads and keeps; changed files make a worker stale."""
 TAKEN = b"+"
 """A worker's first byte: it has the request and runs it."""

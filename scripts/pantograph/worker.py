@@ -200,6 +200,8 @@ class Worker:
             # before the answer, since the next client comes right after it
             remove(self.path)
         connection.sendall(" ".join(map(str, answer)).encode())
+        # closing alone would wait for the thread that still watches this connection
+        connection.shutdown(socket.SHUT_RDWR)
         return more
 
     def run(self, method, arguments, folder, environment, handles):
