@@ -21,33 +21,39 @@ MOST = 32
 @functools.lru_cache(maxsize=2)
 def load_detector(path, device):
     """GroundingDINO (Liu et al., ECCV 2024) and its processor from a folder."""
-    return _load("GroundingDinoProcessor", "GroundingDinoForObjectDetection", path, device)
+    model = _load("GroundingDinoForObjectDetection", path).to(device).eval()
+    return _load("GroundingDinoProcessor", path), model
 
 
 @functools.lru_cache(maxsize=2)
 def load_sam2(path, device, dtype):
-    """SAM 2's video predictor (Ravi et al., 2024) and its processor from a folder."""
-    return _load("Sam2VideoProcessor", "Sam2VideoModel", path, device, dtype)
+    """SAM 2's video predictor (Ravi et al., 2024) from a folder, and a processor for it."""
+    model = _load("Sam2VideoModel", path, dtype=dtype).to(device).eval()
+    side = model.config.image_size
+    size = {"height": side, "width": side}
+    processor = transformers.Sam2VideoProcessor(
+        transformers.Sam2ImageProcessor(size=size),
+        transformers.Sam2VideoVideoProcessor(size=size),
+        target_size=side,
+    )
+    return processor, model
 
 
 @functools.lru_cache(maxsize=2)
 def load_sam3(path, device, dtype):
     """SAM 3's video model (Carion et al., 2025) and its processor from a folder."""
-    return _load("Sam3VideoProcessor", "Sam3VideoModel", path, device, dtype)
+    model = _load("Sam3VideoModel", path, dtype=dtype).to(device).eval()
+    return _load("Sam3VideoProcessor", path), model
 
 
-def _load(processor, model, path, device, dtype=torch.float32):
+def _load(name, path, **options):
     try:
-        parts = [
-            getattr(transformers, processor).from_pretrained(path, local_files_only=True),
-            getattr(transformers, model).from_pretrained(path, local_files_only=True, dtype=dtype),
-        ]
+        return getattr(transformers, name).from_pretrained(path, local_files_only=True, **options)
     except (OSError, ValueError, AttributeError) as error:
         raise PantographError(
-            f"{path}: expected the files of {model} for transformers {transformers.__version__}: "
+            f"{path}: expected the files of {name} for transformers {transformers.__version__}: "
             f"{' '.join(str(error).split())[:200]}"
         ) from error
-    return parts[0], parts[1].to(device).eval()
 
 
 class _Memory:
