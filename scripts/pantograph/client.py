@@ -37,7 +37,9 @@ SETTINGS = ("CUDA_", "HIP_", "JAX_", "XLA_", "TORCH_", "HF_", "PYTHON", "PANTOGR
 
 def request(method, arguments, gpu):
     """Run a method in a worker: its exit code and its figures."""
-    path = take_slot(place(), key(arguments, gpu), 1 if gpu else int(os.environ[LIMIT]), gpu)
+    path = take_slot(
+        place(), key(method, arguments, gpu), 1 if gpu else int(os.environ[LIMIT]), gpu
+    )
     message = repr((method, arguments, os.getcwd(), dict(os.environ))).encode("utf-8")
     connection = connect(path)
     # a worker that was on its way out does not take the request
@@ -84,9 +86,13 @@ def place():
     return folder
 
 
-def key(arguments, gpu):
-    """What a worker must agree with, as a short text."""
-    parts = [sys.executable, sys.version, str(gpu)]
+def key(method, arguments, gpu):
+    """What a worker must agree with, as a short text.
+
+    A GPU worker serves one method only: clones of research code fill the import path with names
+    like `utils`, and models of two methods would not fit beside each other.
+    """
+    parts = [sys.executable, sys.version, method if gpu else ""]
     parts += sorted(f"{k}={v}" for k, v in os.environ.items() if k.startswith(SETTINGS))
     parts += stamps(SCRIPTS, (".py",))
     for k, option in enumerate(arguments[:-1]):
