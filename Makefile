@@ -1,5 +1,6 @@
 SHELL := /bin/bash
 VENV := .venv
+REFERENCE := .venv-reference
 # the first of these that runs and is Python 3.11 or 3.12
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null \
@@ -19,13 +20,14 @@ LIBRARIES := libGL.so.1:libgl1 libEGL.so.1:libegl1 libEGL_mesa.so.0:libegl-mesa0
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: help venv demo test lint clean libraries packages
+.PHONY: help venv demo test test-reference lint clean libraries packages
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo                              run the clips of resources/demo and print the table"
 	@echo "make demo VIDEO=clip.mp4 HEIGHT=1.75   run a clip of your own (stature in m, if known)"
 	@echo "make test | lint | venv | clean"
+	@echo "make test-reference                    run small copies of the GPU models (7 GB of packages)"
 
 venv: $(VENV)/base.stamp
 
@@ -65,6 +67,19 @@ demo: $(VENV)/base.stamp
 test: $(VENV)/test.stamp
 	@$(BIN)/python -m pytest
 
+$(REFERENCE)/stamp: requirements.lock requirements-test.lock requirements-reference.lock | libraries
+	@[[ -n "$(PYTHON)" ]] || { echo "no Python 3.11 or 3.12 found; name one with PYTHON=..."; exit 1; }
+	@[[ -e $@ || $$(df -Pk . | awk 'NR == 2 {print $$4}') -gt 9000000 ]] \
+	|| { echo "$(REFERENCE) needs 9 GB of free disk space"; exit 1; }
+	@echo "making $(REFERENCE) with $$($(PYTHON) --version): about 7 GB, some minutes"
+	@$(PYTHON) -m venv $(REFERENCE)
+	@$(REFERENCE)/bin/python -m pip install --disable-pip-version-check --quiet \
+	-r requirements.lock -r requirements-test.lock -r requirements-reference.lock
+	@touch $@
+
+test-reference: $(REFERENCE)/stamp
+	@PANTOGRAPH_REFERENCE=1 $(REFERENCE)/bin/python -m pytest -m reference -rA
+
 lint: $(VENV)/test.stamp
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -73,4 +88,4 @@ lint: $(VENV)/test.stamp
 
 clean:
 	rm -rf results logs scripts/*.egg-info .snakemake .cache .pytest_cache .ruff_cache .hypothesis
-	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './.venv*/*' -prune -exec rm -rf {} +
