@@ -298,6 +298,9 @@ def test_the_product_tells_how_the_solve_went(exact, model, move):
     assert stats["converged"] and stats["iterations"] == len(stats["cost_history"])
     assert stats["cost_history"][-1] < stats["cost_history"][0]
     assert {"reprojection", "contact", "ground", "smoothness"} <= set(stats["cost"])
+    assert set(stats["cost_start"]) == set(stats["cost"])
+    assert sum(stats["cost_start"].values()) == pytest.approx(stats["cost_history"][0], rel=1e-3)
+    assert stats["rejected_steps"] < stats["iterations"]
     assert stats["person1"]["stature_m"] == pytest.approx(1.72, abs=0.02)
     products, _ = still(model, move, noise_px=2.0)
     assert not megahunter.align(model, *products, iterations=2).stats["converged"]

@@ -120,6 +120,89 @@ def test_short_tracks_are_dropped_with_their_reason(model, tmp_path):
     assert product.rejected and "nobody" in product.reason
 
 
+def test_padding_changes_nothing(model, monkeypatch):
+    motion = examples.marching(COUNT)
+    person = examples.observe(model, np.zeros(10), motion, noise_px=2.0, noise_m=0.02)
+    found = []
+    for length in (64, 96, 128):
+        monkeypatch.setattr(bodyfit, "pad_length", lambda count, length=length: length)
+        found.append(_fit(model, motion, person, np.zeros(10))[1])
+    for other in found[1:]:
+        assert np.abs(other.joints - found[0].joints).max() < 1e-4
+        assert np.abs(other.betas - found[0].betas).max() < 1e-4
+
+
+def test_gross_outliers_hardly_matter(model):
+    betas = np.zeros(10)
+    motion = examples.marching(COUNT)
+    person = examples.observe(model, betas, motion, noise_px=2.0, noise_m=0.02)
+    _, clean, truth = _fit(model, motion, person, betas)
+    rng = np.random.default_rng(0)
+    stray = rng.uniform(size=person.score.shape) < 0.2
+    anywhere = rng.uniform(size=person.xy.shape) * [examples.WIDTH, examples.HEIGHT]
+    person.xy[stray] = anywhere[stray]
+    size = landmarks.picture_size(person.xy, person.score)
+    assert size == pytest.approx(420, rel=0.1)
+    _, found, _ = _fit(model, motion, person, betas)
+    errors = [np.linalg.norm(p.joints - truth, axis=-1).mean() for p in (clean, found)]
+    assert errors[1] < errors[0] + 0.015
+
+
+def test_gaps_are_bridged_up_to_a_length_and_reported(model):
+    betas = np.zeros(10)
+    motion = examples.marching(90)
+    person = examples.observe(model, betas, motion, noise_px=1.0, noise_m=0.01)
+    for gap in (slice(0, 3), slice(15, 20), slice(35, 60), slice(86, 90)):
+        person.visible[gap] = False
+        person.xy[gap], person.landmarks3d[gap], person.score[gap] = 0, 0, 0
+    product, found, truth = _fit(model, motion, person, betas)
+    missing = np.r_[0:3, 35:60, 86:90]
+    assert not found.valid[missing].any() and found.valid.sum() == 90 - len(missing)
+    assert not found.joints[missing].any()
+    error = np.linalg.norm(found.joints - truth, axis=-1)[found.valid]
+    assert error.mean() < 0.03 and np.linalg.norm(found.joints - truth, axis=-1)[15:20].max() < 0.2
+    turns = np.einsum("tba,tbc->tac", found.global_orient, found.global_orient)
+    assert np.abs(turns - np.eye(3)).max() < 1e-4
+    assert product.dropped == {
+        "0/0-2": "not seen for 0.10 s",
+        "0/35-59": "not seen for 0.83 s",
+        "0/86-89": "not seen for 0.13 s",
+    }
+    stats = product.stats["person0"]
+    assert (stats["missing_frames"], stats["bridged_gaps"], stats["bridged_frames"]) == (32, 1, 5)
+    covered = bodyfit.observed_frames(person.visible, 30.0, bridge=0.1)
+    assert not covered[15:20].any()
+    covered = bodyfit.observed_frames(person.visible, 30.0, bridge=1.0)
+    assert covered[3:86].all() and not covered[:3].any() and not covered[86:].any()
+
+
+def test_known_betas_are_kept(model):
+    motion = examples.marching(COUNT)
+    person = examples.observe(model, np.zeros(10), motion, noise_px=2.0, noise_m=0.02)
+    known = [0.8, 0, 0.5, 0, 0, -0.4, 0, 0, 0, 0]
+    _, found, _ = _fit(model, motion, person, np.zeros(10), person_betas=[known])
+    assert np.abs(found.betas - known).max() < 1e-3
+    _, both, _ = _fit(
+        model, motion, person, np.zeros(10), person_betas=[known], person_height=[1.6]
+    )
+    assert body.stature(model, both.betas) == pytest.approx(1.6, abs=0.003)
+    assert np.abs(both.betas[1:] - known[1:]).max() < 1e-3
+
+
+def test_feet_count(model):
+    motion = examples.marching(COUNT)
+    plain = examples.observe(model, np.zeros(10), motion)
+    moved = examples.observe(model, np.zeros(10), motion)
+    for name in ("left_ankle", "left_heel", "left_foot_index"):
+        moved.xy[:, MEDIAPIPE_LANDMARKS.index(name), 0] += 15.0
+    shift = (
+        _fit(model, motion, moved, np.zeros(10))[1].joints
+        - _fit(model, motion, plain, np.zeros(10))[1].joints
+    )
+    left, right = np.linalg.norm(shift[:, [7, 8]], axis=-1).mean(0)
+    assert left > 0.03 > right
+
+
 _FILES = {"video": "video.json", "keypoints": "keypoints.h5", "scene": "scene.h5"}
 
 

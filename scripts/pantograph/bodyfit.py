@@ -24,7 +24,7 @@ from .errors import PantographError, Rejected
 from .ground import runs
 from .shape import given as given_shape
 from .skeleton import take
-from .solver import Cost, Options, Problem, Smoothness, pad, pad_length, solve
+from .solver import Cost, Options, Problem, Smoothness, costs, pad, pad_length, solve
 
 FITTED = tuple(
     joint
@@ -417,8 +417,8 @@ def fit(
     names; intrinsics: (T, 3, 3) px; stature: m, or None if unknown; betas: the person's shape
     (10,), or None if unknown; bridge: the longest gap that is filled, s.
     Returns a dict with states (T leading), betas (10,), the tilt of the 3D landmarks (rad, see
-    TILT_SIGMA), covered (T,), confidence (T,), swapped (T, 2), span (first, last frame) and the
-    solver's result.
+    TILT_SIGMA), covered (T,), confidence (T,), swapped (T, 2), span (first, last frame),
+    start_cost per term and the solver's result.
     """
     covered = observed_frames(person.visible, fps, bridge)
     first, last = np.flatnonzero(covered)[[0, -1]]
@@ -476,14 +476,9 @@ def fit(
         "stature_weight": leading * np.float32(1000.0 if stature else 0.0),
     }
     valid = np.concatenate([covered[part], np.zeros(length - count, bool)])
-    result = solve(
-        _problem(model),
-        pad(start, length),
-        known,
-        data,
-        valid,
-        options=Options(iterations=iterations, tolerance=1e-4),
-    )
+    arguments = (_problem(model), pad(start, length), known, data, valid)
+    start_cost = costs(*arguments)
+    result = solve(*arguments, options=Options(iterations=iterations, tolerance=1e-4))
     return {
         "states": jax.tree.map(lambda leaf: np.asarray(leaf)[:count], result.x),
         "betas": np.asarray(result.shared)[:-1],
@@ -492,8 +487,20 @@ def fit(
         "confidence": (score * landmarks.WEIGHTS2D).sum(-1) / landmarks.WEIGHTS2D.sum(),
         "swapped": swapped,
         "span": part,
+        "start_cost": start_cost,
         "result": result,
     }
+
+
+def rounded(terms):
+    """Costs per term as plain numbers."""
+    return {name: round(float(value), 3) for name, value in terms.items()}
+
+
+def rejected_steps(result):
+    """How many of a solver's iterations did not lower the cost."""
+    history = np.asarray(result.history)[: int(result.iterations)]
+    return int((np.diff(history) >= 0).sum())
 
 
 def fit_people(
@@ -550,9 +557,9 @@ def fit_people(
             "swapped_frames": int(fitted["swapped"].any(-1).sum()),
             "iterations": int(fitted["result"].iterations),
             "converged": bool(fitted["result"].converged),
-            "cost": {
-                name: round(float(value), 3) for name, value in fitted["result"].terms.items()
-            },
+            "rejected_steps": rejected_steps(fitted["result"]),
+            "cost_start": rounded(fitted["start_cost"]),
+            "cost": rounded(fitted["result"].terms),
         }
     if not people:
         raise Rejected("nobody is seen long enough to fit a body")

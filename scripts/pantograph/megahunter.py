@@ -29,7 +29,7 @@ from .conventions import CONTACTS, SMPL_JOINTS
 from .errors import Rejected
 from .ground import ANKLES, floor_level, runs, up_of_people
 from .skeleton import take
-from .solver import Cost, Options, Problem, pad, pad_length, solve
+from .solver import Cost, Options, Problem, costs, pad, pad_length, solve
 
 SEPARATION = 3
 """Invalid frames between two people on the frame axis; windows span at most three frames."""
@@ -200,15 +200,10 @@ def align(model, video, keypoints, body_product, contacts, scene, robot=None, it
     """
     jaxcache.enable()
     setup = prepare(model, video, keypoints, body_product, contacts, scene, robot)
-    result = solve(
-        setup.problem,
-        setup.states,
-        setup.shared,
-        setup.data,
-        setup.valid,
-        options=Options(iterations=iterations, tolerance=1e-4),
-    )
-    return _finish(model, scene, setup, result)
+    arguments = (setup.problem, setup.states, setup.shared, setup.data, setup.valid)
+    start = costs(*arguments)
+    result = solve(*arguments, options=Options(iterations=iterations, tolerance=1e-4))
+    return _finish(model, scene, setup, start, result)
 
 
 def prepare(model, video, keypoints, body_product, contacts, scene, robot=None):
@@ -321,7 +316,7 @@ def _single(leaf):
     return leaf if leaf.dtype == bool else leaf.astype(np.float32)
 
 
-def _finish(model, scene, setup, result):
+def _finish(model, scene, setup, first_cost, result):
     shared = np.asarray(result.shared, float)
     scale = float(np.exp(shared[0]))
     rotation = scene.cam2world[:, :3, :3].astype(float)
@@ -358,9 +353,11 @@ def _finish(model, scene, setup, result):
         stats={
             **errors,
             **stats,
-            "cost": {name: round(float(value), 3) for name, value in result.terms.items()},
+            "cost_start": bodyfit.rounded(first_cost),
+            "cost": bodyfit.rounded(result.terms),
             "cost_history": [round(float(c), 3) for c in history[np.isfinite(history)]],
             "iterations": int(result.iterations),
+            "rejected_steps": bodyfit.rejected_steps(result),
             "converged": bool(result.converged),
             "ground_tilt_deg": round(float(np.degrees(np.hypot(shared[1], shared[2]))), 3),
             "ground_normal": [float(v) for v in np.asarray(_ground(shared, setup.axes)[0])],

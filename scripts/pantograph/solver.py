@@ -299,6 +299,12 @@ def _terms(problem, x, shared, data, valid):
     return terms
 
 
+@partial(jax.jit, static_argnums=(0,))
+def costs(problem, x, shared, data, valid):
+    """Cost per term at a point, as `Result.terms` has it; arguments as in `solve`."""
+    return _terms(problem, x, shared, data, valid)
+
+
 class _System(NamedTuple):
     """Normal equations. bands[k][t] (dim, dim): block of row t + k and column t, without its part
     diagonals[k][t] (dim,); None where there is no such part."""
