@@ -116,10 +116,18 @@ class Planned:
     def command(self, rule, route):
         """The words of the command that the rule would run for one video."""
         for line in self.text.splitlines():
-            if f"/{rule}.py" in line and f"made/{route}/clip_3/" in line:
-                words = shlex.split(line)
-                start = next(i for i, word in enumerate(words) if word.endswith(f"{rule}.py"))
-                return words[start + 1 : words.index(next(w for w in words if w.startswith(">")))]
+            words = line.split()
+            mine = rule in words or any(word.endswith(f"/{rule}.py") for word in words)
+            if "python" in words and mine and f"made/{route}/clip_3/" in line:
+                words = shlex.split(line.partition(" >")[0])
+                # what comes before the first option of the script is how it is started
+                start = next(
+                    i
+                    for i, word in enumerate(words)
+                    if word == rule or word.endswith(f"/{rule}.py")
+                )
+                options = words[start + 1 :]
+                return options[next(i for i, word in enumerate(options) if word[:2] == "--") :]
         return None
 
 
