@@ -29,17 +29,17 @@ class Weights:
     """How much each term counts: residual per metre, radian or multiple of these per second."""
 
     keypoints: float = 6.5
-    directions: float = 2.6
+    directions: float = 2.65
     orientations: float = 2.0
-    contact: float = 200.0
+    contact: float = 180.0
     floor: float = 100.0
     self_collision: float = 150.0
     scene_collision: float = 150.0
     limits: float = 30.0
     velocity_limits: float = 10.0
     rest: float = 0.04
-    acceleration: float = 0.0195
-    root_acceleration: float = 0.004
+    acceleration: float = 0.0202
+    root_acceleration: float = 0.016
 
 
 class State(NamedTuple):
