@@ -11,6 +11,8 @@ from . import __version__, cli
 COMMANDS = {
     "submit": "run the videos as a SLURM array, one Snakemake per shard",
     "doctor": "say what each route needs, what is missing and how to get it",
+    "import": "read another project's files as results of ours",
+    "export": "write results of ours as another project's files",
 }
 """What each sub-command does; its module has add_arguments(parser) and run(args)."""
 

@@ -534,6 +534,11 @@ def to_gravity(world, contacts, keypoints, model, up=None):
     stats["camera_height_m"] = round(float(world.cam2world[0, :3, 3] @ up - level), 3)
     ahead = world.cam2world[0, :3, 2]
     stats["camera_pitch_deg"] = round(float(np.degrees(np.arcsin(np.clip(-ahead @ up, -1, 1)))), 1)
+    return turned(world, rotation, shift, stats)
+
+
+def turned(world, rotation, shift, stats):
+    """The `Gravity` product of a `World` whose points x become rotation @ x + shift, m."""
     cam2world = world.cam2world.astype(float).copy()
     cam2world[:, :3, :3] = rotation @ cam2world[:, :3, :3]
     cam2world[:, :3, 3] = cam2world[:, :3, 3] @ rotation.T + shift

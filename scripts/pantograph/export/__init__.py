@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import PantographError
-from . import tracking, unitree
+from . import tracking, unitree, videomimic
 from .trajectory import Trajectory, continuous
 
 __all__ = ["FORMATS", "Trajectory", "export_motion", "longest_run", "trajectory"]
@@ -30,7 +30,11 @@ class Format(NamedTuple):
     module: ModuleType
 
 
-FORMATS = {"unitree": Format(".csv", unitree), "tracking": Format(".npz", tracking)}
+FORMATS = {
+    "unitree": Format(".csv", unitree),
+    "tracking": Format(".npz", tracking),
+    "videomimic": Format(".h5", videomimic),
+}
 """Formats by the name that ends their files."""
 
 
@@ -54,7 +58,8 @@ def trajectory(motion, pid):
     quat = np.asarray(person.root_quat[part], float)
     quat = continuous(quat / np.linalg.norm(quat, axis=1, keepdims=True))
     values = np.asarray(person.root_pos[part], float), quat, np.asarray(person.joints[part], float)
-    return Trajectory(motion.fps, *values, tuple(motion.joint_names)), (start, stop)
+    names, contact = tuple(motion.joint_names), np.asarray(person.contact[part], bool)
+    return Trajectory(motion.fps, *values, names, contact), (start, stop)
 
 
 def export_motion(motion, robot, out_dir, formats=tuple(FORMATS)):

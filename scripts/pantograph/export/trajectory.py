@@ -13,7 +13,8 @@ class Trajectory:
     """Motion of a robot with a floating root.
 
     root_pos (T, 3) m and root_quat (T, 4) wxyz of the root body in a world whose +Z is up;
-    joints (T, A) rad in the order of joint_names; frames per second.
+    joints (T, A) rad in the order of joint_names; frames per second; contact: (T, C) bool of the
+    feet, None where nothing is known of them.
     """
 
     fps: float
@@ -21,6 +22,7 @@ class Trajectory:
     root_quat: np.ndarray
     joints: np.ndarray
     joint_names: tuple[str, ...]
+    contact: np.ndarray | None = None
 
     def __len__(self):
         return len(self.root_pos)
@@ -33,7 +35,8 @@ class Trajectory:
     def resampled(self, fps):
         """The same motion at another rate: the first frame stays, the last at most one step early.
 
-        Positions and joints are interpolated linearly, rotations along the great arc.
+        Positions and joints are interpolated linearly, rotations along the great arc; contact is
+        that of the nearest frame.
         """
         if len(self) < 2 or np.isclose(fps, self.fps, rtol=1e-4):
             return replace(self, fps=float(fps))
@@ -49,6 +52,7 @@ class Trajectory:
             root_pos=(1 - part) * self.root_pos[low] + part * self.root_pos[low + 1],
             root_quat=continuous(quat),
             joints=(1 - part) * self.joints[low] + part * self.joints[low + 1],
+            contact=None if self.contact is None else self.contact[np.rint(at).astype(int)],
         )
 
     def velocities(self):
