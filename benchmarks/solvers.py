@@ -22,7 +22,8 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from pantograph import cli, contracts, errors  # noqa: E402
 
 CLIP = ROOT / "resources" / "demo" / "walk_turn.truth"
-SOLVERS = ("retarget", "megahunter", "body_fit")
+SOLVERS = ("retarget", "retarget_free", "megahunter", "body_fit")
+"""`retarget_free` is retargeting without collision terms."""
 
 
 def main(argv=None):
@@ -162,13 +163,18 @@ def inputs(frames, people):
     return video, products
 
 
-def _retarget(video, products):
+def _retarget(video, products, collision=True):
     from pantograph.retarget import retarget
     from pantograph.robot import load_robot
 
     robot = load_robot("g1")
     given = (robot, products["gravity"], products["contacts"], products["mesh"], video.fps)
-    return lambda: retarget(*given).stats["person_1"]["iterations"]
+    terms = {"self_collision": collision, "scene_collision": collision}
+    return lambda: retarget(*given, **terms).stats["person_1"]["iterations"]
+
+
+def _retarget_free(video, products):
+    return _retarget(video, products, collision=False)
 
 
 def _megahunter(video, products):
@@ -187,7 +193,12 @@ def _body_fit(video, products):
     return lambda: bodyfit.fit_people(*given).stats["person1"]["iterations"]
 
 
-CALLS = {"retarget": _retarget, "megahunter": _megahunter, "body_fit": _body_fit}
+CALLS = {
+    "retarget": _retarget,
+    "retarget_free": _retarget_free,
+    "megahunter": _megahunter,
+    "body_fit": _body_fit,
+}
 
 if __name__ == "__main__":
     cli.run(main)
