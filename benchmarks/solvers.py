@@ -57,7 +57,8 @@ def main(argv=None):
 
 HEADER = (
     f"{'solver':14} {'frames':>6} {'people':>6} {'cold compile s':>14} {'warm compile s':>14} "
-    f"{'start to result s':>17} {'ms/frame':>9} {'CPU ms/frame':>12} {'iterations':>10} {'peak MB':>8}"
+    f"{'start to result s':>17} {'ms/frame':>9} {'CPU ms/frame':>12} {'iterations':>10} "
+    f"{'peak MB':>8}"
 )
 
 
