@@ -13,6 +13,8 @@ rule align_megahunter:
         "<benchmarks>/{route}/{video}/align_megahunter.tsv"
     wildcard_constraints:
         route=routes_with("align", "megahunter"),
+    group:
+        shared("reconstruct")
     conda:
         "../envs/pantograph.yaml"
     threads: 1

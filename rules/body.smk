@@ -12,6 +12,8 @@ rule body_landmarks:
         "<benchmarks>/{route}/{video}/body_landmarks.tsv"
     wildcard_constraints:
         route=routes_with("body", "landmarks"),
+    group:
+        shared("reconstruct")
     conda:
         "../envs/pantograph.yaml"
     threads: 1
@@ -40,6 +42,8 @@ rule body_vimo:
         "<benchmarks>/{route}/{video}/body_vimo.tsv"
     wildcard_constraints:
         route=routes_with("body", "vimo"),
+    group:
+        shared("reconstruct")
     conda:
         "../envs/vm1rs.yaml"
     threads: 2

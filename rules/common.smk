@@ -93,6 +93,11 @@ def options(name):
     return PLAN.options.get(name, "")
 
 
+def shared(name):
+    """The group of a rule, whose jobs share a SLURM job; none where `groups` is off."""
+    return name if PLAN.settings["groups"] else None
+
+
 def mem(megabytes):
     """Memory of a job, more at each attempt."""
 
@@ -183,13 +188,13 @@ def per_clip(product, stage=None):
 
 
 def targets():
-    """Everything that a run makes."""
+    """Everything that a run makes; the summary is left to a run over all videos."""
     paths = per_clip("quality.json")
     paths += per_clip("scene.obj", "mesh")
     paths += per_clip("export", "retarget")
     if PLAN.settings["preview"]:
         paths += per_clip("preview.mp4", "retarget")
-    return ["<results>/summary.tsv", *paths]
+    return paths if PLAN.shard else ["<results>/summary.tsv", *paths]
 
 
 def show_summary(table):

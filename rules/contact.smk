@@ -12,6 +12,8 @@ rule contact_kinematic:
         "<benchmarks>/{route}/{video}/contact_kinematic.tsv"
     wildcard_constraints:
         route=routes_with("contact", "kinematic"),
+    group:
+        shared("reconstruct")
     conda:
         "../envs/pantograph.yaml"
     threads: 1
@@ -39,6 +41,8 @@ rule contact_bstro:
         "<benchmarks>/{route}/{video}/contact_bstro.tsv"
     wildcard_constraints:
         route=routes_with("contact", "bstro"),
+    group:
+        shared("reconstruct")
     conda:
         "../envs/vm1rs.yaml"
     threads: 2

@@ -7,6 +7,8 @@ rule export_motion:
         "<logs>/{route}/{video}/export_motion.log",
     benchmark:
         "<benchmarks>/{route}/{video}/export_motion.tsv"
+    group:
+        shared("motion")
     conda:
         "../envs/pantograph.yaml"
     threads: 1

@@ -11,6 +11,8 @@ rule ground_plane:
         "<benchmarks>/{route}/{video}/ground_plane.tsv"
     wildcard_constraints:
         route=routes_with("ground", "plane"),
+    group:
+        shared("reconstruct")
     conda:
         "../envs/pantograph.yaml"
     threads: 1
@@ -40,6 +42,8 @@ rule ground_geocalib:
         "<benchmarks>/{route}/{video}/ground_geocalib.tsv"
     wildcard_constraints:
         route=routes_with("ground", "geocalib"),
+    group:
+        shared("reconstruct")
     conda:
         "../envs/vm1recon.yaml"
     threads: 1

@@ -12,6 +12,8 @@ rule mesh_poisson:
         "<benchmarks>/{route}/{video}/mesh_poisson.tsv"
     wildcard_constraints:
         route=routes_with("mesh", "poisson"),
+    group:
+        shared("reconstruct")
     conda:
         "../envs/pantograph.yaml"
     threads: 1
@@ -43,6 +45,8 @@ rule mesh_nksr:
         "<benchmarks>/{route}/{video}/mesh_nksr.tsv"
     wildcard_constraints:
         route=routes_with("mesh", "nksr"),
+    group:
+        shared("reconstruct")
     conda:
         "../envs/vm1recon.yaml"
     threads: 1

@@ -10,6 +10,8 @@ rule pose2d_mediapipe:
         "<benchmarks>/{route}/{video}/pose2d_mediapipe.tsv"
     wildcard_constraints:
         route=routes_with("pose2d", "mediapipe"),
+    group:
+        shared("reconstruct")
     conda:
         "../envs/pantograph.yaml"
     threads: 1
@@ -36,6 +38,8 @@ rule pose2d_vitpose:
         "<benchmarks>/{route}/{video}/pose2d_vitpose.tsv"
     wildcard_constraints:
         route=routes_with("pose2d", "vitpose"),
+    group:
+        shared("reconstruct")
     conda:
         "../envs/vm1rs.yaml"
     threads: 4

@@ -17,6 +17,8 @@ rule preview:
         "<logs>/{route}/{video}/preview.log",
     benchmark:
         "<benchmarks>/{route}/{video}/preview.tsv"
+    group:
+        shared("motion")
     conda:
         "../envs/pantograph.yaml"
     threads: 1

@@ -14,6 +14,8 @@ rule quality:
         "<logs>/{route}/{video}/quality.log",
     benchmark:
         "<benchmarks>/{route}/{video}/quality.tsv"
+    group:
+        shared("motion")
     conda:
         "../envs/pantograph.yaml"
     threads: 1

@@ -12,6 +12,8 @@ rule retarget_trajectory:
         "<benchmarks>/{route}/{video}/retarget_trajectory_{robot}.tsv"
     wildcard_constraints:
         route=routes_with("retarget", "trajectory"),
+    group:
+        shared("motion")
     conda:
         "../envs/pantograph.yaml"
     threads: 1

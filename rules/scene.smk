@@ -10,6 +10,8 @@ rule scene_sfm:
         "<benchmarks>/{route}/{video}/scene_sfm.tsv"
     wildcard_constraints:
         route=routes_with("scene", "sfm"),
+    group:
+        shared("reconstruct")
     conda:
         "../envs/pantograph.yaml"
     threads: 1
@@ -36,6 +38,8 @@ rule scene_megasam:
         "<benchmarks>/{route}/{video}/scene_megasam.tsv"
     wildcard_constraints:
         route=routes_with("scene", "megasam"),
+    group:
+        shared("reconstruct")
     conda:
         "../envs/vm1recon.yaml"
     threads: 1
@@ -72,6 +76,8 @@ rule scene_align3r:
         "<benchmarks>/{route}/{video}/scene_align3r.tsv"
     wildcard_constraints:
         route=routes_with("scene", "align3r"),
+    group:
+        shared("reconstruct")
     conda:
         "../envs/vm1rs.yaml"
     threads: 1

@@ -9,6 +9,8 @@ rule segment_mediapipe:
         "<benchmarks>/{route}/{video}/segment_mediapipe.tsv"
     wildcard_constraints:
         route=routes_with("segment", "mediapipe"),
+    group:
+        shared("reconstruct")
     conda:
         "../envs/pantograph.yaml"
     threads: 1
@@ -33,6 +35,8 @@ rule segment_sam2:
         "<benchmarks>/{route}/{video}/segment_sam2.tsv"
     wildcard_constraints:
         route=routes_with("segment", "sam2"),
+    group:
+        shared("reconstruct")
     conda:
         "../envs/vm1rs.yaml"
     threads: 4
@@ -61,6 +65,8 @@ rule segment_sam3:
         "<benchmarks>/{route}/{video}/segment_sam3.tsv"
     wildcard_constraints:
         route=routes_with("segment", "sam3"),
+    group:
+        shared("reconstruct")
     conda:
         "../envs/vm1rs.yaml"
     threads: 4
