@@ -20,13 +20,14 @@ LIBRARIES := libGL.so.1:libgl1 libEGL.so.1:libegl1 libEGL_mesa.so.0:libegl-mesa0
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 
-.PHONY: help venv demo test test-reference lint clean libraries packages
+.PHONY: help venv demo test test-cluster test-reference lint clean libraries packages
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo                              run the clips of resources/demo and print the table"
 	@echo "make demo VIDEO=clip.mp4 HEIGHT=1.75   run a clip of your own (stature in m, if known)"
 	@echo "make test | lint | venv | clean"
+	@echo "make test-cluster                      long runs on a SLURM of this machine (root, slurm-wlm, munge)"
 	@echo "make test-reference                    run small copies of the GPU models (7 GB of packages)"
 
 venv: $(VENV)/base.stamp
@@ -66,6 +67,9 @@ demo: $(VENV)/base.stamp
 
 test: $(VENV)/test.stamp
 	@$(BIN)/python -m pytest
+
+test-cluster: $(VENV)/test.stamp
+	@PANTOGRAPH_CLUSTER=1 $(BIN)/python -m pytest -m cluster -rA
 
 $(REFERENCE)/stamp: requirements.lock requirements-test.lock requirements-reference.lock | libraries
 	@[[ -n "$(PYTHON)" ]] || { echo "no Python 3.11 or 3.12 found; name one with PYTHON=..."; exit 1; }
