@@ -13,8 +13,8 @@ import numpy as np
 from ..contracts import atomic_write
 from ..errors import PantographError
 
-TICK = Fraction(1, 1000)
-"""Unit of time of a Matroska file, s."""
+TICK = Fraction(1, 90_000)
+"""Unit of time of the video, s."""
 
 
 def size(path):
@@ -28,7 +28,7 @@ def size(path):
 
 
 def pack(pictures, times, out):
-    """Write pictures as a video, a Matroska file of the same bytes: nothing is encoded anew.
+    """Write pictures as a video, a QuickTime file of the same bytes: nothing is encoded anew.
 
     pictures: paths of JPEG or PNG files, or bytes of them, all of one kind; times: s, ascending.
     """
@@ -46,13 +46,16 @@ def _pack(pictures, times, out):
 
     first = str(pictures[0]) if _is_path(pictures[0]) else io.BytesIO(pictures[0])
     options = {"fflags": "+bitexact"}
-    with av.open(first) as one, av.open(out, "w", format="matroska", options=options) as whole:
+    with av.open(first) as one, av.open(out, "w", format="mov", options=options) as whole:
         stream = whole.add_stream_from_template(one.streams.video[0])
         stream.time_base = TICK
-        for picture, time in zip(pictures, times, strict=True):
+        ticks = [round(time / TICK) for time in times]
+        last = ticks[-1] + (ticks[1] - ticks[0] if len(ticks) > 1 else 1)
+        for picture, start, end in zip(pictures, ticks, [*ticks[1:], last], strict=True):
             packet = av.Packet(Path(picture).read_bytes() if _is_path(picture) else picture)
             packet.stream, packet.time_base = stream, TICK
-            packet.pts = packet.dts = round(time / TICK)
+            packet.pts = packet.dts = start
+            packet.duration = end - start
             packet.is_keyframe = True
             whole.mux(packet)
 

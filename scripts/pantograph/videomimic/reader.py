@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -40,6 +41,18 @@ FPS = 30.0
 
 SAMPLES = 5000
 """Points that a unit is measured on."""
+
+
+@contextlib.contextmanager
+def opened(path):
+    """An HDF5 file, open for reading. Raises PantographError where it, or what is read of it, is
+    not as in VideoMimic's layout."""
+    try:
+        with h5py.File(path, "r") as h5:
+            yield h5
+    except (OSError, KeyError, ValueError) as error:
+        reason = str(error).strip("'\"")
+        raise PantographError(f"{path}: not a file of VideoMimic's layout ({reason})") from error
 
 
 class Reader:
@@ -90,11 +103,8 @@ class Reader:
         return [(path, tree) for path, tree in found if path is not None and path.is_file()]
 
     def _frame_names(self, path, tree):
-        try:
-            with h5py.File(path, "r") as h5:
-                return sorted(h5[tree], key=lambda name: (layout.frame_number(name) or 0, name))
-        except (OSError, KeyError) as error:
-            raise PantographError(f"{path}: expected frames in {tree} ({error})") from error
+        with opened(path) as h5:
+            return sorted(h5[tree], key=lambda name: (layout.frame_number(name) or 0, name))
 
     @functools.cached_property
     def clip(self):
@@ -113,7 +123,7 @@ class Reader:
             return self.clip
         fps = self.clip.fps if self.clip is not None else self.rate / self.step
         width, height = self._size()
-        out = (self.folder / f"{self.files.video}.mkv").absolute()
+        out = (self.folder / f"{self.files.video}.mov").absolute()
         times = self._pack(out, fps)
         video = dataclasses.replace(self.clip) if self.clip is not None else Video()
         video.name, video.path, video.fps = self.files.video, str(out), fps
@@ -138,7 +148,7 @@ class Reader:
             return _read_mask(next(iter(self.files.masks.values()))).shape[::-1]
         if self._world_files():
             path, tree = self._world_files()[0]
-            with h5py.File(path, "r") as h5:
+            with opened(path) as h5:
                 group = next(iter(h5[tree].values()))
                 height, width = group["rgbimg"].shape[:2]
                 scale = np.diag(group["affine_matrix"][:, :2]) if "affine_matrix" in group else 1
@@ -157,7 +167,7 @@ class Reader:
         elif self._world_files():
             path, tree = self._world_files()[0]
             there, shown = [], []
-            with h5py.File(path, "r") as h5:
+            with opened(path) as h5:
                 for k, number in enumerate(self.numbers):
                     name = self._names(path, tree).get(number)
                     if name is not None:
@@ -446,7 +456,7 @@ class Reader:
 
     @functools.lru_cache(maxsize=4)  # noqa: B019  (a reader lives as long as its import)
     def _notes(self, path):
-        with h5py.File(path, "r") as h5:
+        with opened(path) as h5:
             return layout.read_notes(h5)
 
     # -- stages 2 and 3
@@ -464,16 +474,11 @@ class Reader:
                 "found one or none; left out"
             )
             return None
-        try:
-            with h5py.File(keypoints, "r") as h5:
-                notes = layout.read_notes(h5)
-                turned = np.asarray(h5["world_rotation"], float)
-                people = {int(pid): h5["joints"][pid][:, :24].astype(float) for pid in h5["joints"]}
-            first = self._first_pose(hunter, layout.FRAMES)
-        except (OSError, KeyError, ValueError) as error:
-            raise PantographError(
-                f"{keypoints}: expected joints/<person> and world_rotation ({error})"
-            ) from error
+        with opened(keypoints) as h5:
+            notes = layout.read_notes(h5)
+            turned = np.asarray(h5["world_rotation"], float)
+            people = {int(pid): h5["joints"][pid][:, :24].astype(float) for pid in h5["joints"]}
+        first = self._first_pose(hunter, layout.FRAMES)
         factor = notes.get("world_scale_factor")
         if factor is None:
             factor = 1.0
@@ -483,14 +488,14 @@ class Reader:
         return _Calibration(hunter, notes, turned, first, people, float(factor))
 
     def _first_pose(self, path, tree):
-        with h5py.File(path, "r") as h5:
+        with opened(path) as h5:
             return h5[tree][self._frame_names(path, tree)[0]]["cam2world"][()].astype(float)
 
     def _ratio(self, before, after):
         """Size of the points of one file over those of another."""
         sums = []
         for path, tree in (before, after):
-            with h5py.File(path, "r") as h5:
+            with opened(path) as h5:
                 points = h5[tree][self._frame_names(path, tree)[0]]["pts3d"][()]
             points = points.reshape(-1, 3)[:: max(1, points.size // 3 // SAMPLES)]
             sums.append(float(np.linalg.norm(points.astype(float), axis=1).sum()))
@@ -506,7 +511,7 @@ class Reader:
             return float(notes["scale"])
         if self.files.world is not None and source == self.files.hunter:
             return self._ratio((self.files.world, "monst3r_ga_output"), (source, layout.FRAMES))
-        with h5py.File(source, "r") as h5:
+        with opened(source) as h5:
             group = h5[layout.FRAMES][self._frame_names(source, layout.FRAMES)[0]]
             points, depth = group["pts3d"][()].astype(float), group["depths"][()].astype(float)
             local = camera.to_camera(group["cam2world"][()].astype(float), points)
@@ -530,7 +535,7 @@ class Reader:
         names = self._names(path, layout.FRAMES)
         rows = self._rows(names)
         order = [names[n] for n in sorted(names)]
-        with h5py.File(path, "r") as h5:
+        with opened(path) as h5:
             frames = h5[layout.FRAMES]
             poses = np.stack([frames[name]["cam2world"][()].astype(float) for name in order])[rows]
             matrices = np.stack([frames[name]["intrinsic"][()] for name in order])[rows]
@@ -729,7 +734,7 @@ class Reader:
 
         robot = Articulation(load_robot(self.robot))
         notes = self._notes(path)
-        with h5py.File(path, "r") as h5:
+        with opened(path) as h5:
             errors = {
                 0: np.asarray(h5["error"]) if "error" in h5 else None,
                 **{
@@ -763,13 +768,9 @@ class Reader:
         )
 
     def _first(self, notes):
-        """Whom a file of one person is about: the best visible one of those in the world."""
-        named = [int(pid) for pid in notes.get("frames", {})]
-        if named:
-            return named[0]
-        ranking = self.people.ranking if self.people is not None else []
-        there = [pid for pid in ranking if pid in self.calibrated.people]
-        return there[0] if there else min(self.calibrated.people)
+        """Whom a file of one person is about: the first of those in the world, in the order of
+        their names, whom VideoMimic takes."""
+        return int(min(notes.get("frames", self.calibrated.people), key=str))
 
     def _motion_rows(self, pid, count, notes, path):
         """Frames of the clip that the rows of a motion belong to."""
