@@ -104,15 +104,20 @@ def _clearance_jvp(primals, tangents):
 
 
 def _clearance(start, end, radius, boxes, floor):
-    shares = np.array([0.0, 0.5, 1.0])[:, None, None]
-    points = (1 - shares) * start + shares * end
-    distance, normal = box_distance(points.reshape(-1, 3), boxes, jnp.tile(floor, 3))
-    distance, normal = distance.reshape(3, -1), normal.reshape(3, -1, 3)
-    least = distance.min(axis=0)
-    # of several points equally deep, their mean
-    deepest = (distance <= least).astype(distance.dtype)
-    deepest = (deepest / deepest.sum(axis=0))[..., None]
-    return least - radius, jnp.sum(deepest * normal, axis=0), jnp.sum(deepest * shares, axis=0)
+    count = len(start)
+    points = jnp.concatenate([start, 0.5 * (start + end), end])
+    distance, normal = box_distance(points, boxes, jnp.tile(floor, 3))
+    distance, normal = distance.reshape(3, count), normal.reshape(3, count, 3)
+    least = jnp.min(distance, axis=0)
+    # of places equally near, the first
+    chosen = distance <= least
+    chosen = (chosen & (jnp.cumsum(chosen, axis=0) == 1))[..., None]
+    shares = np.array([0.0, 0.5, 1.0], start.dtype)[:, None, None]
+    return (
+        least - radius,
+        jnp.sum(jnp.where(chosen, normal, 0.0), axis=0),
+        jnp.sum(jnp.where(chosen, shares, 0.0), axis=0),
+    )
 
 
 def box_distance(points, boxes, floor):
