@@ -205,7 +205,9 @@ class Reader:
         if not self.files.masks:
             return None
         video, count = self.video, len(self.numbers)
-        shape = stored_shape(video)
+        meta = _read_json(self.files.ranking) if self.files.ranking is not None else {}
+        own = meta.get(layout.NOTES, {}).get("mask_size")
+        shape = stored_shape(video) if own is None else tuple(own[::-1])
         tracks, areas = {}, {}
         for k, path in self._frames(self.files.masks):
             mask = _read_mask(path)
@@ -220,15 +222,14 @@ class Reader:
             for pid in (int(pid) for pid in np.unique(small) if pid):
                 track = tracks.setdefault(pid, masks.empty_track(count, shape))
                 masks.put(track, k, small == pid, labels.get(pid, 1.0), factor)
-                track.boxes[k] = masks.box(mask == pid)
+                if own is None:
+                    track.boxes[k] = masks.box(mask == pid)
                 areas[pid] = areas.get(pid, 0.0) + float((mask == pid).sum())
         if not tracks:
             return People.rejection("no mask holds anybody")
         ranking = sorted(tracks, key=lambda pid: -areas[pid])
-        if self.files.ranking is not None:
-            listed = _read_json(self.files.ranking).get("sorted_by_avg_area", [])
-            listed = [int(pid) for pid in listed if int(pid) in tracks]
-            ranking = listed + [pid for pid in ranking if pid not in listed]
+        listed = [int(pid) for pid in meta.get("sorted_by_avg_area", []) if int(pid) in tracks]
+        ranking = listed + [pid for pid in ranking if pid not in listed]
         return People(
             frame_count=count,
             mask_width=shape[1],

@@ -185,7 +185,9 @@ class Writer:
                 "areas": {str(pid): value for pid, value in area.items()},
             }
             _write_json(folder / "json_data" / f"{name}.json", content)
-        _write_json(folder / "meta_data.json", _ranking(people, areas, counts, scores))
+        content = _ranking(people, areas, counts, scores)
+        content[layout.NOTES] = {"mask_size": [people.mask_width, people.mask_height]}
+        _write_json(folder / "meta_data.json", content)
 
     def _poses(self):
         keypoints, people = self.products.keypoints, self.products.people
@@ -537,11 +539,12 @@ class Depth:
         intrinsics = pointfilter.cell_intrinsics(gravity.intrinsics[k], size, self.shape)
         rays = pointfilter.backproject(np.ones(self.shape), intrinsics)
         pose = np.float64(gravity.cam2world[k])
-        return ray_depth(rays @ pose[:3, :3].T, pose[:3, 3], self.parts.mesh.boxes) / self.scale
+        met = ray_depth(rays @ pose[:3, :3].T, pose[:3, 3], self.parts.mesh.boxes)
+        return np.minimum(met / self.scale, FAR)
 
 
 def ray_depth(rays, origin, boxes):
-    """Where rays first meet boxes, in lengths of the ray; FAR where they meet none.
+    """Where rays first meet boxes, in lengths of the ray; infinite where they meet none.
 
     rays: (h, w, 3) directions, origin: (3,), boxes: (B, 7) as in contracts.Mesh, all in one world.
     Method of slabs (Kay and Kajiya, 1986).
@@ -556,7 +559,7 @@ def ray_depth(rays, origin, boxes):
         enter, leave = np.nanmin(ends, 0).max(-1), np.nanmax(ends, 0).min(-1)
         hit = (enter < leave) & (leave > 0)
         nearest = np.where(hit, np.minimum(nearest, np.maximum(enter, 0)), nearest)
-    return np.minimum(nearest, FAR)
+    return nearest
 
 
 def coco_columns(names):
