@@ -430,6 +430,33 @@ def test_the_simulators_loader_reads_the_motion(made, result):
     assert contacts["left_foot"].dtype == bool and contacts["left_foot"].all()
 
 
+def loaded(h5, path="/"):
+    """A file as the loader of VideoMimic's viewers gives it: groups become dictionaries, which get
+    every attribute of the root whose name starts with their path."""
+    found = {}
+    for key, item in h5[path].items():
+        inner = f"{path}{key}"
+        found[key] = loaded(h5, f"{inner}/") if isinstance(item, h5py.Group) else item[:]
+    found.update({k[len(path) :]: v for k, v in h5.attrs.items() if k.startswith(path)})
+    return found
+
+
+def test_viewers_find_people_and_nothing_else(exported, result):
+    with h5py.File(result / "retarget_poses_g1_multiperson.h5", "r") as h5:
+        motion = loaded(h5)
+    assert set(motion["persons"]) == {"1", "2"} and len(motion["joint_names"]) == 29
+    with h5py.File(result / "gravity_calibrated_keypoints.h5", "r") as h5:
+        keypoints = loaded(h5)
+    assert set(keypoints["joints"]) == {"1", "2"} and len(keypoints["joint_names"]) == 45
+    second = exported / f"output_smpl_and_points/megahunter_{STEM}.h5"
+    for path in (second, result / "gravity_calibrated_megahunter.h5"):
+        with h5py.File(path, "r") as h5:
+            world = loaded(h5)
+        assert set(world["person_frame_info_list"]) == {"1", "2"}
+        assert world["person_frame_info_list"]["1"].astype(str)[0, 0] == "00001"
+        assert set(world["our_pred_humans_smplx_params"]) == {"1", "2"}
+
+
 def test_the_motion_of_several_people(result):
     with h5py.File(result / "retarget_poses_g1_multiperson.h5", "r") as h5:
         assert list(h5["persons"]) == ["1", "2"]

@@ -349,7 +349,6 @@ def planned(folder):
         ),
         (STAGE1, {"align_megahunter", "ground_geocalib", "mesh_nksr"}),
         (STAGE2, {"ground_geocalib", "mesh_nksr"}),
-        (STAGE3, set()),
     ],
 )
 def test_snakemake_makes_what_is_missing_alone(tmp_path, stages, left):

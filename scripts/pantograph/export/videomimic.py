@@ -4,7 +4,8 @@ Datasets `joints` (T, A) rad, `root_pos` (T, 3), `root_quat` (T, 4) xyzw, `link_
 `link_quat` (T, L, 4) xyzw and `contacts/left_foot`, `contacts/right_foot` (T,) bool, in a world
 whose +Z is up, m. `joint_names`, `link_names` and `fps` are attributes of the root, each also with
 a leading slash: VideoMimic writes the one spelling and its loader reads the other. Link poses are
-those of the moving robot. A file of several people has the datasets in `persons/<id>`.
+those of the moving robot. A file of several people has the datasets in `persons/<id>` and `fps` on
+that group alone: on the root, VideoMimic's viewers would take it for one more person.
 """
 
 from __future__ import annotations
@@ -42,7 +43,6 @@ def write_people(path, trajectories, robot):
                 group = h5.create_group(f"persons/{pid}")
                 _write_person(group, trajectory, robot)
                 group.attrs["fps"] = float(trajectory.fps)
-                h5.attrs[f"/persons/{pid}/fps"] = float(trajectory.fps)
             _write_names(h5, robot)
             for key in ("robot_name", "/robot_name"):
                 h5.attrs[key] = robot.robot.name

@@ -209,7 +209,9 @@ class Writer:
                 box = np.zeros(5)
                 if people is not None and pid in people.people and people.people[pid].visible[k]:
                     track = people.people[pid]
-                    box[:4], box[4] = track.boxes[k], track.score[k]
+                    # the far edges are inclusive there
+                    box[:4] = track.boxes[k] - [0, 0, 1, 1]
+                    box[4] = track.score[k]
                 found[str(pid)] = {"bbox": box.tolist(), "keypoints": rows.tolist()}
             if found:
                 _write_json(folder / f"pose_{layout.frame_name(k)}.json", found)
