@@ -13,7 +13,8 @@ import yaml
 
 from conftest import ROOT
 from pantograph.config import script_options
-from test_workflow import FAKE_CONDA, snakemake
+from standin_conda import Conda
+from test_workflow import snakemake
 
 CLIPS = 10
 OTHERS = {"segment": "sam3", "scene": "align3r", "mesh": "poisson", "contact": "kinematic"}
@@ -99,17 +100,12 @@ class Planned:
             "options": {rule: values for rule, values in self.options.items() if values},
         }
         (folder / "mine.yaml").write_text(yaml.safe_dump(settings))
-        conda = folder / "bin" / "conda"
-        conda.parent.mkdir()
-        conda.write_text(FAKE_CONDA)
-        conda.chmod(0o755)
-        path = os.pathsep.join([str(conda.parent), os.environ["PATH"]])
         # the folder of the workflow that `snakemake` names comes first, this one after it
         self.run = snakemake(
             folder,
             *("-s", flow / "Snakefile", "-n", "-p", "--use-conda"),
             *("--configfile", folder / "mine.yaml"),
-            env={**os.environ, "PATH": path},
+            env=Conda(folder / "conda").environment,
         )
         self.text = self.run.stdout + self.run.stderr
 

@@ -10,7 +10,6 @@ import sys
 import time
 
 import pytest
-import yaml
 
 from conftest import ROOT
 from slurm import Cluster, lacking
@@ -58,12 +57,12 @@ class Lab:
         rows = [f"clip_{k}\t{CLIP}\n" for k in range(count)]
         (self.folder / "videos.tsv").write_text("video\tpath\n" + "".join(rows))
 
-    def start(self, *arguments, targets=(), settings=(), profile=ROOT / "profiles" / "slurm"):
+    def start(self, *arguments, targets=(), settings=()):
         """Snakemake with the SLURM executor, in the background."""
         if not importlib.util.find_spec("snakemake_executor_plugin_slurm"):
             pytest.skip("needs the package snakemake-executor-plugin-slurm")
         words = [sys.executable, "-m", "snakemake", "-s", ROOT / "Snakefile"]
-        words += ["--directory", self.folder, "--workflow-profile", profile]
+        words += ["--directory", self.folder, "--workflow-profile", ROOT / "profiles/slurm"]
         words += ["--slurm-init-seconds-before-status-checks", 5, "--latency-wait", 5, *arguments]
         words += ["--config", "videos=videos.tsv", *SETTINGS, *settings, "--", *targets]
         self.output = self.folder / f"snakemake-{len(self.started)}.log"
@@ -215,13 +214,8 @@ def test_four_clips_in_groups_interrupted_and_run_again(lab):
 @long
 def test_four_clips_in_arrays(lab):
     lab.clips(4)
-    profile = yaml.safe_load((ROOT / "profiles" / "slurm" / "profile.yaml").read_text())
-    del profile["groups"]
-    profile["slurm-array-jobs"] = "all"
-    arrays = lab.folder / "arrays"
-    arrays.mkdir()
-    (arrays / "profile.yaml").write_text(yaml.safe_dump(profile))
-    code, said = lab.finish(lab.start(profile=arrays), 900)
+    process = lab.start("--slurm-array-jobs", "all", settings=["groups=false"])
+    code, said = lab.finish(process, 900)
     assert code == 0, said
     assert lab.verdicts() == accepted(4)
     stages = [job["comment"].split("_wildcards")[0] for job in lab.jobs()]

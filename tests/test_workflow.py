@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
+from standin_conda import Conda
 
 DEMO = ("walk_turn", "sit_stand", "two_people")
 STAGES = (
@@ -101,26 +102,12 @@ def test_a_mistake_stops_with_one_line(tmp_path, setting, message):
     assert len(lines) == 1 and lines[0].startswith(message)
 
 
-FAKE_CONDA = """#!/bin/bash
-case "$*" in
-    "info --json") echo '{"conda_prefix": "'"$PWD"'", "platform": "linux-64"}' ;;
-    "--version") echo "conda 24.7.1" ;;
-    "config --get channel_priority --json") echo '{"get": {"channel_priority": "strict"}}' ;;
-    *) echo "unexpected: conda $*" >&2; exit 2 ;;
-esac
-"""
-
-
 def test_conda_would_make_every_environment_in_use(tmp_path):
-    fake = tmp_path / "bin" / "conda"
-    fake.parent.mkdir()
-    fake.write_text(FAKE_CONDA)
-    fake.chmod(0o755)
-    path = os.pathsep.join([str(fake.parent), os.environ["PATH"]])
+    conda = Conda(tmp_path / "conda")
     run = snakemake(
         tmp_path,
         *("-n", "--use-conda", "--config", f"videos={demo_table(tmp_path)}"),
-        env={**os.environ, "PATH": path},
+        env=conda.environment,
     )
     assert run.returncode == 0, run.stderr
     listed = re.findall(r"Conda environment \S*?envs/(\S+\.yaml)", run.stdout + run.stderr)
