@@ -410,12 +410,14 @@ def fit(
     betas=None,
     bridge=LONGEST_BRIDGE,
     iterations=40,
+    lengths=(),
 ):
     """SMPL parameters of one person from 2D and 3D landmarks, in each frame's camera.
 
     model: body.BodyModel; person: contracts.PersonKeypoints with landmarks3d; names: keypoint
     names; intrinsics: (T, 3, 3) px; stature: m, or None if unknown; betas: the person's shape
-    (10,), or None if unknown; bridge: the longest gap that is filled, s.
+    (10,), or None if unknown; bridge: the longest gap that is filled, s; lengths: planned
+    padded lengths, frames.
     Returns a dict with states (T leading), betas (10,), the tilt of the 3D landmarks (rad, see
     TILT_SIGMA), covered (T,), confidence (T,), swapped (T, 2), span (first, last frame),
     start_cost per term and the solver's result.
@@ -444,7 +446,7 @@ def fit(
     start = pack(local[:, 0], local[:, 1:], middle)
 
     count = last - first + 1
-    length = pad_length(count)
+    length = pad_length(count, lengths)
     leading = np.zeros(length, np.float32)
     leading[0] = 1.0
     data = {
@@ -504,14 +506,21 @@ def rejected_steps(result):
 
 
 def fit_people(
-    model, video, keypoints, scene, min_seconds=0.5, bridge=LONGEST_BRIDGE, iterations=40
+    model,
+    video,
+    keypoints,
+    scene,
+    min_seconds=0.5,
+    bridge=LONGEST_BRIDGE,
+    iterations=40,
+    lengths=(),
 ):
     """Fit everyone in a `Keypoints` product; returns a `Body` in the cameras' frames.
 
     model: body.BodyModel; video, keypoints, scene: contracts. Statures and shapes known from the
     video go to the people in the order of their ids. bridge: the longest gap that is filled, s;
-    longer ones are listed in `dropped`. Raises Rejected if nobody is left and PantographError if
-    the keypoints have no landmarks3d.
+    longer ones are listed in `dropped`. lengths: planned padded lengths, frames. Raises Rejected
+    if nobody is left and PantographError if the keypoints have no landmarks3d.
     """
     jaxcache.enable()
     people, dropped, stats = {}, {}, {}
@@ -536,6 +545,7 @@ def fit_people(
             betas=given_shape(model, video, rank, np.zeros(10)) if fixed else None,
             bridge=bridge,
             iterations=iterations,
+            lengths=lengths,
         )
         people[pid] = place(
             model,

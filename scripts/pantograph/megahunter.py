@@ -191,22 +191,25 @@ class Setup:
     stats: dict
 
 
-def align(model, video, keypoints, body_product, contacts, scene, robot=None, iterations=40):
+def align(
+    model, video, keypoints, body_product, contacts, scene, robot=None, iterations=40, lengths=()
+):
     """Bring people and scene into one metric world.
 
     model: body.BodyModel; the others: contracts. robot: a robot.Robot whose proportions people
-    get, or None. Returns a `World` in the scene's axes.
+    get, or None; lengths: planned padded lengths of one person, frames. Returns a `World` in the
+    scene's axes.
     Raises Rejected if no person has a body in three frames or more.
     """
     jaxcache.enable()
-    setup = prepare(model, video, keypoints, body_product, contacts, scene, robot)
+    setup = prepare(model, video, keypoints, body_product, contacts, scene, robot, lengths)
     arguments = (setup.problem, setup.states, setup.shared, setup.data, setup.valid)
     start = costs(*arguments)
     result = solve(*arguments, options=Options(iterations=iterations, tolerance=1e-4))
     return _finish(model, scene, setup, start, result)
 
 
-def prepare(model, video, keypoints, body_product, contacts, scene, robot=None):
+def prepare(model, video, keypoints, body_product, contacts, scene, robot=None, lengths=()):
     """The `Setup` of a clip; arguments and errors as in `align`."""
     ids = [pid for pid, person in body_product.people.items() if person.valid.sum() > 2]
     if not ids:
@@ -276,7 +279,7 @@ def prepare(model, video, keypoints, body_product, contacts, scene, robot=None):
     data = jax.tree.map(lambda *leaves: _join(leaves), *[track["data"] for track in tracks])
     valid = _join([track["observed"] for track in tracks], fill=False)
     count = len(valid)
-    length = pad_length(count)
+    length = pad_length(count, [len(ids) * (n + SEPARATION) - SEPARATION for n in lengths])
     data["above"]["weight"] = data["above"]["weight"] * bool(stood)
     for name in ("ground", "above"):
         data[name]["axes"] = np.broadcast_to(axes, (count, 3, 3))

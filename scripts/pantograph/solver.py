@@ -140,8 +140,14 @@ LEAST = 1e-7
 """Least damping."""
 
 
-def pad_length(count):
-    """The planned length for `count` frames: 32, 48, 64, 96, 128, ... (steps of at most 1.5)."""
+def pad_length(count, lengths=()):
+    """The least of `lengths` that holds `count` frames.
+
+    Without one, the next of 32, 48, 64, 96, 128, ... (steps of at most 1.5).
+    """
+    planned = [length for length in lengths if length >= count]
+    if planned:
+        return min(planned)
     length = 32
     while length < count:
         length = length * 3 // 2 if length & (length - 1) == 0 else length * 4 // 3
