@@ -37,5 +37,9 @@ rule all:
         targets(),
 
 
+onstart:
+    plan_lengths_ahead()
+
+
 onsuccess:
     show_summary(rules.summary.log[0])

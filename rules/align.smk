@@ -6,13 +6,14 @@ rule align_megahunter:
         contacts="<results>/{route}/{video}/contacts.h5",
         scene="<results>/{route}/{video}/scene.h5",
     output:
-        world="<results>/{route}/{video}/world.h5",
+        world=intermediate("<results>/{route}/{video}/world.h5"),
     log:
         "<logs>/{route}/{video}/align_megahunter.log",
     benchmark:
         "<benchmarks>/{route}/{video}/align_megahunter.tsv"
     wildcard_constraints:
         route=routes_with("align", "megahunter"),
+    priority: order("align")
     group:
         shared("reconstruct")
     conda:
@@ -29,4 +30,4 @@ rule align_megahunter:
         " --video {input.video:q} --keypoints {input.keypoints:q}"
         " --body {input.body:q} --contacts {input.contacts:q}"
         " --scene {input.scene:q} --out {output.world:q}"
-        " {params.robot_shape} {params.options}"
+        " {params.robot_shape} --lengths={LENGTHS:q} {params.options}"

@@ -5,13 +5,14 @@ rule body_landmarks:
         keypoints="<results>/{route}/{video}/keypoints.h5",
         scene="<results>/{route}/{video}/scene.h5",
     output:
-        body="<results>/{route}/{video}/body.h5",
+        body=intermediate("<results>/{route}/{video}/body.h5"),
     log:
         "<logs>/{route}/{video}/body_landmarks.log",
     benchmark:
         "<benchmarks>/{route}/{video}/body_landmarks.tsv"
     wildcard_constraints:
         route=routes_with("body", "landmarks"),
+    priority: order("body")
     group:
         shared("reconstruct")
     conda:
@@ -25,7 +26,7 @@ rule body_landmarks:
     shell:
         "python {params.method} {log:q}"
         " --video {input.video:q} --people {input.people:q} --keypoints {input.keypoints:q}"
-        " --scene {input.scene:q} --out {output.body:q} {params.options}"
+        " --scene {input.scene:q} --out {output.body:q} --lengths={LENGTHS:q} {params.options}"
 
 
 rule body_vimo:
@@ -35,13 +36,14 @@ rule body_vimo:
         keypoints="<results>/{route}/{video}/keypoints.h5",
         scene="<results>/{route}/{video}/scene.h5",
     output:
-        body="<results>/{route}/{video}/body.h5",
+        body=intermediate("<results>/{route}/{video}/body.h5"),
     log:
         "<logs>/{route}/{video}/body_vimo.log",
     benchmark:
         "<benchmarks>/{route}/{video}/body_vimo.tsv"
     wildcard_constraints:
         route=routes_with("body", "vimo"),
+    priority: order("body")
     group:
         shared("reconstruct")
     conda:

@@ -88,6 +88,27 @@ def clone_arguments(wildcards):
     return shlex.join(words)
 
 
+STAGES = (
+    *("ingest", "plan", "segment", "pose2d", "scene", "body", "contact", "align", "ground"),
+    *("mesh", "retarget", "quality", "export", "preview", "summary"),
+)
+
+
+def order(stage):
+    """The priority of a stage's jobs.
+
+    Warm workers serve one stage for all videos and then the next; without them nothing is gained
+    by that, and one video after another is finished.
+    """
+    later = STAGES.index(stage) + 1
+    return len(STAGES) - later if PLAN.settings["workers"] else later
+
+
+def intermediate(path):
+    """A product that no user asked for, removed after its last use where only results stay."""
+    return temp(path) if PLAN.settings["keep"] == "results" else path
+
+
 def options(name):
     """The settings under `options:` for a script, as shell words."""
     return PLAN.options.get(name, "")
@@ -141,18 +162,27 @@ def ingest_arguments(wildcards):
     return shlex.join(map(str, words))
 
 
-def lengths_file():
-    """Where the planned padded lengths of the run, or of its shard, are kept."""
-    part = "-{}-of-{}".format(*PLAN.shard) if PLAN.shard else ""
-    return f"<results>/lengths{part}.json"
+def results():
+    """The folder of all products."""
+    return PLAN.settings.get("pathvars", {}).get("results", "results")
 
 
-def planned_lengths():
-    """The file of planned padded lengths, where the run has one; it makes nothing run anew."""
-    chosen = PLAN.settings["lengths"]
-    if chosen == "none":
-        return []
-    return ancient(lengths_file() if chosen == "plan" else chosen)
+LENGTHS = {"none": "", "plan": f"{results()}/lengths.json"}.get(
+    PLAN.settings["lengths"], PLAN.settings["lengths"]
+)
+"""The file of planned padded lengths. It is no input: any of them serves any video, and jobs below
+an input that is made anew either run anew or, with `ancient`, may be left out of a run."""
+
+
+def plan_lengths_ahead():
+    """Add the lengths that the videos of the run need to those planned before."""
+    if PLAN.settings["lengths"] == "plan":
+        from pantograph import collection, lengths
+
+        clips = {name for _, name in PLAN.targets()}
+        counts = collection.frame_counts(PLAN, results())
+        found = [count for name, count in counts.items() if name in clips and count]
+        lengths.add(LENGTHS, found)
 
 
 def truth(wildcards):

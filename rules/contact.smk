@@ -5,13 +5,14 @@ rule contact_kinematic:
         body="<results>/{route}/{video}/body.h5",
         scene="<results>/{route}/{video}/scene.h5",
     output:
-        contacts="<results>/{route}/{video}/contacts.h5",
+        contacts=intermediate("<results>/{route}/{video}/contacts.h5"),
     log:
         "<logs>/{route}/{video}/contact_kinematic.log",
     benchmark:
         "<benchmarks>/{route}/{video}/contact_kinematic.tsv"
     wildcard_constraints:
         route=routes_with("contact", "kinematic"),
+    priority: order("contact")
     group:
         shared("reconstruct")
     conda:
@@ -34,13 +35,14 @@ rule contact_bstro:
         video="<results>/{route}/{video}/video.json",
         people="<results>/{route}/{video}/people.h5",
     output:
-        contacts="<results>/{route}/{video}/contacts.h5",
+        contacts=intermediate("<results>/{route}/{video}/contacts.h5"),
     log:
         "<logs>/{route}/{video}/contact_bstro.log",
     benchmark:
         "<benchmarks>/{route}/{video}/contact_bstro.tsv"
     wildcard_constraints:
         route=routes_with("contact", "bstro"),
+    priority: order("contact")
     group:
         shared("reconstruct")
     conda:

@@ -7,6 +7,7 @@ rule export_motion:
         "<logs>/{route}/{video}/export_motion.log",
     benchmark:
         "<benchmarks>/{route}/{video}/export_motion.tsv"
+    priority: order("export")
     group:
         shared("motion")
     conda:

@@ -11,6 +11,7 @@ rule ground_plane:
         "<benchmarks>/{route}/{video}/ground_plane.tsv"
     wildcard_constraints:
         route=routes_with("ground", "plane"),
+    priority: order("ground")
     group:
         shared("reconstruct")
     conda:
@@ -42,6 +43,7 @@ rule ground_geocalib:
         "<benchmarks>/{route}/{video}/ground_geocalib.tsv"
     wildcard_constraints:
         route=routes_with("ground", "geocalib"),
+    priority: order("ground")
     group:
         shared("reconstruct")
     conda:

@@ -8,6 +8,7 @@ rule ingest:
         "<logs>/{route}/{video}/ingest.log",
     benchmark:
         "<benchmarks>/{route}/{video}/ingest.tsv"
+    priority: order("ingest")
     conda:
         "../envs/pantograph.yaml"
     threads: 1

@@ -12,6 +12,7 @@ rule mesh_poisson:
         "<benchmarks>/{route}/{video}/mesh_poisson.tsv"
     wildcard_constraints:
         route=routes_with("mesh", "poisson"),
+    priority: order("mesh")
     group:
         shared("reconstruct")
     conda:
@@ -45,6 +46,7 @@ rule mesh_nksr:
         "<benchmarks>/{route}/{video}/mesh_nksr.tsv"
     wildcard_constraints:
         route=routes_with("mesh", "nksr"),
+    priority: order("mesh")
     group:
         shared("reconstruct")
     conda:

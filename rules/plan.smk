@@ -6,11 +6,12 @@ rule plan_lengths:
     input:
         video=per_clip("video.json"),
     output:
-        lengths=update(lengths_file()),
+        lengths=update("<results>/lengths.json"),
     log:
         "<logs>/plan_lengths.log",
     benchmark:
         "<benchmarks>/plan_lengths.tsv"
+    priority: order("plan")
     conda:
         "../envs/pantograph.yaml"
     threads: 1

@@ -3,13 +3,14 @@ rule pose2d_mediapipe:
         video="<results>/{route}/{video}/video.json",
         people="<results>/{route}/{video}/people.h5",
     output:
-        keypoints="<results>/{route}/{video}/keypoints.h5",
+        keypoints=intermediate("<results>/{route}/{video}/keypoints.h5"),
     log:
         "<logs>/{route}/{video}/pose2d_mediapipe.log",
     benchmark:
         "<benchmarks>/{route}/{video}/pose2d_mediapipe.tsv"
     wildcard_constraints:
         route=routes_with("pose2d", "mediapipe"),
+    priority: order("pose2d")
     group:
         shared("reconstruct")
     conda:
@@ -31,13 +32,14 @@ rule pose2d_vitpose:
         video="<results>/{route}/{video}/video.json",
         people="<results>/{route}/{video}/people.h5",
     output:
-        keypoints="<results>/{route}/{video}/keypoints.h5",
+        keypoints=intermediate("<results>/{route}/{video}/keypoints.h5"),
     log:
         "<logs>/{route}/{video}/pose2d_vitpose.log",
     benchmark:
         "<benchmarks>/{route}/{video}/pose2d_vitpose.tsv"
     wildcard_constraints:
         route=routes_with("pose2d", "vitpose"),
+    priority: order("pose2d")
     group:
         shared("reconstruct")
     conda:

@@ -17,6 +17,7 @@ rule preview:
         "<logs>/{route}/{video}/preview.log",
     benchmark:
         "<benchmarks>/{route}/{video}/preview.tsv"
+    priority: order("preview")
     group:
         shared("motion")
     conda:

@@ -14,6 +14,7 @@ rule quality:
         "<logs>/{route}/{video}/quality.log",
     benchmark:
         "<benchmarks>/{route}/{video}/quality.tsv"
+    priority: order("quality")
     group:
         shared("motion")
     conda:

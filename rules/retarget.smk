@@ -12,6 +12,7 @@ rule retarget_trajectory:
         "<benchmarks>/{route}/{video}/retarget_trajectory_{robot}.tsv"
     wildcard_constraints:
         route=routes_with("retarget", "trajectory"),
+    priority: order("retarget")
     group:
         shared("motion")
     conda:
@@ -26,4 +27,4 @@ rule retarget_trajectory:
         "python {params.method} {log:q}"
         " --video {input.video:q} --gravity {input.gravity:q} --contacts {input.contacts:q}"
         " --mesh {input.mesh:q} --robot {wildcards.robot:q}"
-        " --out {output.motion:q} {params.options}"
+        " --out {output.motion:q} --lengths={LENGTHS:q} {params.options}"

@@ -3,13 +3,14 @@ rule scene_sfm:
         video="<results>/{route}/{video}/video.json",
         people="<results>/{route}/{video}/people.h5",
     output:
-        scene="<results>/{route}/{video}/scene.h5",
+        scene=intermediate("<results>/{route}/{video}/scene.h5"),
     log:
         "<logs>/{route}/{video}/scene_sfm.log",
     benchmark:
         "<benchmarks>/{route}/{video}/scene_sfm.tsv"
     wildcard_constraints:
         route=routes_with("scene", "sfm"),
+    priority: order("scene")
     group:
         shared("reconstruct")
     conda:
@@ -31,13 +32,14 @@ rule scene_megasam:
         video="<results>/{route}/{video}/video.json",
         people="<results>/{route}/{video}/people.h5",
     output:
-        scene="<results>/{route}/{video}/scene.h5",
+        scene=intermediate("<results>/{route}/{video}/scene.h5"),
     log:
         "<logs>/{route}/{video}/scene_megasam.log",
     benchmark:
         "<benchmarks>/{route}/{video}/scene_megasam.tsv"
     wildcard_constraints:
         route=routes_with("scene", "megasam"),
+    priority: order("scene")
     group:
         shared("reconstruct")
     conda:
@@ -69,13 +71,14 @@ rule scene_align3r:
         video="<results>/{route}/{video}/video.json",
         people="<results>/{route}/{video}/people.h5",
     output:
-        scene="<results>/{route}/{video}/scene.h5",
+        scene=intermediate("<results>/{route}/{video}/scene.h5"),
     log:
         "<logs>/{route}/{video}/scene_align3r.log",
     benchmark:
         "<benchmarks>/{route}/{video}/scene_align3r.tsv"
     wildcard_constraints:
         route=routes_with("scene", "align3r"),
+    priority: order("scene")
     group:
         shared("reconstruct")
     conda:

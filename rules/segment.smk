@@ -2,13 +2,14 @@ rule segment_mediapipe:
     input:
         video="<results>/{route}/{video}/video.json",
     output:
-        people="<results>/{route}/{video}/people.h5",
+        people=intermediate("<results>/{route}/{video}/people.h5"),
     log:
         "<logs>/{route}/{video}/segment_mediapipe.log",
     benchmark:
         "<benchmarks>/{route}/{video}/segment_mediapipe.tsv"
     wildcard_constraints:
         route=routes_with("segment", "mediapipe"),
+    priority: order("segment")
     group:
         shared("reconstruct")
     conda:
@@ -28,13 +29,14 @@ rule segment_sam2:
     input:
         video="<results>/{route}/{video}/video.json",
     output:
-        people="<results>/{route}/{video}/people.h5",
+        people=intermediate("<results>/{route}/{video}/people.h5"),
     log:
         "<logs>/{route}/{video}/segment_sam2.log",
     benchmark:
         "<benchmarks>/{route}/{video}/segment_sam2.tsv"
     wildcard_constraints:
         route=routes_with("segment", "sam2"),
+    priority: order("segment")
     group:
         shared("reconstruct")
     conda:
@@ -58,13 +60,14 @@ rule segment_sam3:
     input:
         video="<results>/{route}/{video}/video.json",
     output:
-        people="<results>/{route}/{video}/people.h5",
+        people=intermediate("<results>/{route}/{video}/people.h5"),
     log:
         "<logs>/{route}/{video}/segment_sam3.log",
     benchmark:
         "<benchmarks>/{route}/{video}/segment_sam3.tsv"
     wildcard_constraints:
         route=routes_with("segment", "sam3"),
+    priority: order("segment")
     group:
         shared("reconstruct")
     conda:

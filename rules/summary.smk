@@ -15,6 +15,7 @@ rule summary:
         "<logs>/summary.log",
     benchmark:
         "<benchmarks>/summary.tsv"
+    priority: order("summary")
     conda:
         "../envs/pantograph.yaml"
     threads: 1

@@ -23,12 +23,13 @@ def main(argv=None):
         "--bridge-seconds", type=float, default=0.5, help="longest gap that is filled, s"
     )
     parser.add_argument("--iterations", type=int, default=40, help="of the solver, at most")
+    parser.add_argument("--lengths", default="", help="lengths.json of plan_lengths.py")
     args = parser.parse_args(argv)
     if args.iterations < 1:
         raise PantographError(f"--iterations: expected at least 1, found {args.iterations}")
 
     def compute(video, keypoints, scene):
-        from pantograph import body, bodyfit
+        from pantograph import body, bodyfit, lengths
 
         if args.people and any(p.landmarks3d is None for p in keypoints.people.values()):
             from pantograph.keypoints import add_landmarks3d
@@ -42,6 +43,7 @@ def main(argv=None):
             min_seconds=args.min_seconds,
             bridge=args.bridge_seconds,
             iterations=args.iterations,
+            lengths=lengths.read(args.lengths) if args.lengths else (),
         )
 
     cli.stage(

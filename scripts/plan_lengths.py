@@ -3,8 +3,6 @@
 Lengths in an --out that exists stay valid: adding videos may add lengths and changes none.
 """
 
-from pathlib import Path
-
 from pantograph import cli
 from pantograph.contracts import Video
 
@@ -27,10 +25,8 @@ def main(argv=None):
 
     videos = [Video.read(path) for path in args.video]
     counts = [video.frame_count for video in videos if not video.rejected]
-    old = lengths.read(args.out) if Path(args.out).is_file() else ()
     costs = lengths.Costs(args.frame_ms / 1e3, args.compile_s)
-    planned = lengths.plan(counts, old, args.step, args.most, costs)
-    lengths.write(args.out, planned)
+    planned = lengths.add(args.out, counts, args.step, args.most, costs)
     print(f"{len(counts)} videos, lengths {', '.join(map(str, planned)) or 'none'}")
 
 

@@ -22,11 +22,13 @@ def main(argv=None):
     parser.add_argument(
         "--no-scene-collision", action="store_true", help="let the robot enter floor and boxes"
     )
+    parser.add_argument("--lengths", default="", help="lengths.json of plan_lengths.py")
     args = parser.parse_args(argv)
 
     def compute(gravity, contacts, mesh, video):
         from dataclasses import replace
 
+        from pantograph import lengths
         from pantograph.retarget import Weights, retarget
         from pantograph.robot import load_robot
 
@@ -47,6 +49,7 @@ def main(argv=None):
             args.iterations,
             self_collision=not args.no_self_collision,
             scene_collision=not args.no_scene_collision,
+            lengths=lengths.read(args.lengths) if args.lengths else (),
         )
 
     cli.stage(

@@ -11,7 +11,7 @@ pytest.importorskip("mujoco")
 from scipy.spatial.transform import Rotation  # noqa: E402
 
 import retarget_trajectory  # noqa: E402
-from pantograph import body, fidelity, robotscene, target  # noqa: E402
+from pantograph import body, fidelity, lengths, robotscene, target  # noqa: E402
 from pantograph import robot as robots  # noqa: E402
 from pantograph.contracts import (  # noqa: E402
     Contacts,
@@ -294,6 +294,15 @@ def test_short_gaps_are_bridged_and_long_ones_end_the_motion(motion):
 def test_the_same_input_gives_the_same_bytes(folder, motion):
     run(folder, "again.h5")
     assert (folder / "again.h5").read_bytes() == (folder / "motion.h5").read_bytes()
+
+
+def test_a_planned_length_changes_nothing(folder, motion):
+    lengths.write(folder / "lengths.json", (8, COUNT + 7))
+    other = run(folder, "planned.h5", f"--lengths={folder / 'lengths.json'}")
+    assert other.parameters == motion.parameters
+    for pid, person in motion.people.items():
+        for name in ("root_pos", "joints", "link_pos", "error"):
+            assert np.abs(getattr(other.people[pid], name) - getattr(person, name)).max() < 1e-4
 
 
 def test_a_person_seen_too_briefly_is_no_motion(tmp_path):

@@ -170,6 +170,11 @@ def test_planned_lengths_grow_by_at_most_half():
     assert all(b / a <= 1.5 for a, b in zip(lengths, lengths[1:], strict=False))
 
 
+def test_planned_lengths_come_before_the_fixed_ones():
+    planned = (200, 80)
+    assert [pad_length(n, planned) for n in (1, 80, 81, 200, 201)] == [80, 80, 200, 200, 256]
+
+
 def test_given_tangents_replace_differentiation():
     """A turntable's angle seen as a point on the circle."""
 

@@ -12,8 +12,6 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import pulp
-
 from .contracts import atomic_write
 from .errors import PantographError
 
@@ -44,6 +42,8 @@ def plan(counts, old=(), step=16, most=12, costs=Costs()):  # noqa: B008  (froze
     old: lengths that were planned before; they stay and cost no compilation, so that adding
     clips changes nothing for those that are done. most: how many new ones there may be.
     """
+    import pulp
+
     counts = [count for count in counts if count > 0]
     old = tuple(sorted(set(old)))
     if not counts:
@@ -107,6 +107,18 @@ def read(path):
     if not all(isinstance(length, int) and length > 0 for length in lengths):
         raise PantographError(f"{path}: expected positive whole numbers, found {lengths}")
     return tuple(sorted(lengths))
+
+
+def add(path, counts, step=16, most=12, costs=Costs()):  # noqa: B008  (frozen)
+    """`plan` for clips of `counts` frames, with the old lengths of the file `path`, into it.
+
+    Returns the lengths. A file that needs no other length is left as it is.
+    """
+    old = read(path) if Path(path).is_file() else None
+    planned = plan(counts, old or (), step, most, costs)
+    if planned != old:
+        write(path, planned)
+    return planned
 
 
 def write(path, lengths):

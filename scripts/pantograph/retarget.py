@@ -34,11 +34,12 @@ def retarget(
     iterations=40,
     self_collision=True,
     scene_collision=True,
+    lengths=(),
 ):
     """Robot motion for everyone in `gravity`.
 
     self_collision, scene_collision: whether the robot keeps off itself, and off the floor and the
-    mesh's support boxes.
+    mesh's support boxes. lengths: planned padded lengths, frames.
     Raises Rejected if nobody is seen for `SHORTEST` seconds on end.
     """
     jaxcache.enable()
@@ -59,7 +60,7 @@ def retarget(
             f"{', '.join(contacts.contact_names)}"
         )
     order = [contacts.contact_names.index(foot.name) for foot in robot.feet]
-    length = solver.pad_length(max(s.stop - s.start for s in stretches.values()))
+    length = solver.pad_length(max(s.stop - s.start for s in stretches.values()), lengths)
     problem = make_problem(robot, self_collision, scene_collision)
     boxes = obstacles(mesh, scale)
     people, stats = {}, {}
@@ -67,7 +68,7 @@ def retarget(
         target = make_target(robot, stretch, order, mesh.boxes, scale, fps)
         state, iterated = fit(robot, problem, target, boxes, fps, weights, iterations, length)
         people[pid], measured = finish(
-            robot, state, target, stretch, order, len(contacts.contact_names), count, fps
+            robot, state, target, stretch, order, len(contacts.contact_names), count, fps, length
         )
         stats[f"person_{pid}"] = {**measured, "iterations": iterated}
     return Motion(
@@ -176,11 +177,13 @@ def _frames(robot, states):
     return jax.vmap(one)(states)
 
 
-def finish(robot, state, target, stretch, order, contacts, count, fps):
-    """A PersonMotion of `count` frames and `contacts` contacts, and numbers that describe it."""
+def finish(robot, state, target, stretch, order, contacts, count, fps, length):
+    """A PersonMotion of `count` frames and `contacts` contacts, and numbers that describe it.
+
+    length: frames to pad to.
+    """
     joints, moved = limits.keep(state.joints, robot.limits, robot.velocity_limits, fps)
     state = state._replace(joints=joints)
-    length = solver.pad_length(len(state.joints))
     padded = solver.pad(state, length)
     link_pos, link_quat, points, soles = (
         np.asarray(x)[: len(state.joints)] for x in _frames(robot, padded)
