@@ -26,8 +26,10 @@ def main(argv=None):
     parser.add_argument("--text", default="", help="what to look for, in words")
     parser.add_argument("--focal", type=float, default=0.0, help="focal length, px; 0: unknown")
     parser.add_argument("--min-frames", type=int, default=10, help="reject shorter clips")
+    parser.add_argument("--max-frames", type=int, default=0, help="reject longer clips; 0: none")
     args = parser.parse_args(argv)
-    for option, low in (("start", 0), ("end", -1), ("people", 0), ("min_frames", 1), ("focal", 0)):
+    least = {"start": 0, "end": -1, "people": 0, "min_frames": 1, "max_frames": 0, "focal": 0}
+    for option, low in least.items():
         if getattr(args, option) < low:
             name = "--" + option.replace("_", "-")
             raise PantographError(f"{name}: expected {low} or more, found {getattr(args, option)}")
@@ -57,6 +59,11 @@ def main(argv=None):
             raise Rejected(
                 f"{path}: {len(clip.indices)} frames, expected {args.min_frames} or more"
             )
+        if 0 < args.max_frames < len(clip.indices):
+            raise Rejected(
+                f"{path}: {len(clip.indices)} frames, expected {args.max_frames} at most; "
+                "set start and end, or a stride"
+            )
         video.fps = clip.fps
         video.width, video.height = found.width, found.height
         video.rotation = found.rotation
@@ -73,9 +80,8 @@ def main(argv=None):
             video.stats["notes"] = found.notes
         return video
 
-    parameters = {
-        key: getattr(args, key) for key in ("start", "end", "stride", "fps", "min_frames")
-    }
+    kept = ("start", "end", "stride", "fps", "min_frames", "max_frames")
+    parameters = {key: getattr(args, key) for key in kept}
     cli.stage(
         Video, args.out, method="ingest", inputs=[request], compute=compute, parameters=parameters
     )

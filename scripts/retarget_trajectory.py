@@ -17,6 +17,9 @@ def main(argv=None):
         "--smoothness", type=float, default=1.0, help="factor on the smoothness terms"
     )
     parser.add_argument(
+        "--weights", default="{}", help='factors on the weights of terms, JSON: {"contact": 0.5}'
+    )
+    parser.add_argument(
         "--no-self-collision", action="store_true", help="let the robot's limbs touch each other"
     )
     parser.add_argument(
@@ -26,18 +29,11 @@ def main(argv=None):
     args = parser.parse_args(argv)
 
     def compute(gravity, contacts, mesh, video):
-        from dataclasses import replace
-
         from pantograph import lengths
-        from pantograph.retarget import Weights, retarget
+        from pantograph.retarget import retarget
         from pantograph.robot import load_robot
 
-        weights = Weights()
-        weights = replace(
-            weights,
-            acceleration=weights.acceleration * args.smoothness,
-            root_acceleration=weights.root_acceleration * args.smoothness,
-        )
+        weights = chosen_weights(args.weights, args.smoothness)
         robot = load_robot(args.robot)
         return retarget(
             robot,
@@ -67,10 +63,38 @@ def main(argv=None):
             "robot": args.robot,
             "iterations": args.iterations,
             "smoothness": args.smoothness,
+            "weights": args.weights,
             "self_collision": not args.no_self_collision,
             "scene_collision": not args.no_scene_collision,
         },
     )
+
+
+def chosen_weights(factors, smoothness=1.0):
+    """The robotcosts.Weights times factors, given as a JSON object of numbers by name, those of
+    accelerations times `smoothness` too. Raises PantographError for anything else."""
+    import json
+    from dataclasses import asdict
+
+    from pantograph.errors import PantographError
+    from pantograph.retarget import Weights
+
+    known = asdict(Weights())
+    try:
+        given = {name: float(value) for name, value in json.loads(factors).items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise PantographError(
+            f'--weights: expected JSON such as {{"contact": 0.5}}, found {factors!r}'
+        ) from error
+    for name, value in given.items():
+        if name not in known or not value >= 0:
+            raise PantographError(
+                f"--weights: expected factors of 0 or more on {', '.join(known)}; "
+                f"found {name}: {value:g}"
+            )
+    for name in ("acceleration", "root_acceleration"):
+        given[name] = given.get(name, 1.0) * smoothness
+    return Weights(**{name: value * given.get(name, 1.0) for name, value in known.items()})
 
 
 if __name__ == "__main__":

@@ -229,6 +229,7 @@ REJECTED = {
     "audio": (lambda d: audio_only(d / "a.m4a"), [], "no video stream, only audio"),
     "one frame": (lambda d: make(d / "a.mp4", count=1), [], "one frame"),
     "short": (lambda d: make(d / "a.mp4", count=7), [], "7 frames, expected 10"),
+    "long": (lambda d: make(d / "a.mp4"), ["--max-frames", 23], "24 frames, expected 23 at most"),
     "no index": (lambda d: cut_off(d / "a.mp4", 0.6), [], "cut off"),
     "beyond": (lambda d: make(d / "a.mp4"), ["--start", 24], "has 24 frames"),
     "inverted": (lambda d: make(d / "a.mp4"), ["--start", 9, "--end", 9], "nothing is selected"),

@@ -23,6 +23,7 @@ from pantograph.contracts import (  # noqa: E402
     Video,
 )
 from pantograph.conventions import CONTACTS, SMPL_JOINTS  # noqa: E402
+from pantograph.errors import PantographError  # noqa: E402
 
 COUNT, FPS = 72, 30.0
 MOCAP = Path(__file__).resolve().parents[2] / "shared" / "mocap"
@@ -303,6 +304,20 @@ def test_a_planned_length_changes_nothing(folder, motion):
     for pid, person in motion.people.items():
         for name in ("root_pos", "joints", "link_pos", "error"):
             assert np.abs(getattr(other.people[pid], name) - getattr(person, name)).max() < 1e-4
+
+
+def test_weights_are_multiplied_by_name():
+    plain = retarget_trajectory.chosen_weights("{}")
+    found = retarget_trajectory.chosen_weights('{"contact": 0.5, "acceleration": 3}', 2.0)
+    assert (found.contact, found.keypoints) == (plain.contact / 2, plain.keypoints)
+    assert found.acceleration == pytest.approx(6 * plain.acceleration)
+    assert found.root_acceleration == pytest.approx(2 * plain.root_acceleration)
+
+
+@pytest.mark.parametrize("text", ['{"contacts": 1}', '{"contact": -1}', "[1]", '{"contact": "a"}'])
+def test_wrong_weights_are_one_line(text):
+    with pytest.raises(PantographError, match="--weights: expected"):
+        retarget_trajectory.chosen_weights(text)
 
 
 def test_a_person_seen_too_briefly_is_no_motion(tmp_path):
