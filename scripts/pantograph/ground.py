@@ -24,7 +24,7 @@ STANDING_SIGMA = np.radians(7.0)
 TRUNK_SIGMA = np.radians(14.0)
 """The same of the trunk of people who never stand."""
 
-SIDES_SIGMA = np.radians(7.0)
+SIDES_SIGMA = np.radians(9.0)
 """Tilt of people's hips and shoulders against level, as far as it does not average out."""
 
 ROLL_SIGMA = np.radians(4.0)
