@@ -24,7 +24,7 @@ from .errors import PantographError, Rejected
 from .ground import runs
 from .shape import given as given_shape
 from .skeleton import take
-from .solver import Cost, Options, Problem, Smoothness, costs, pad, pad_length, solve
+from .solver import Cost, Options, Problem, Smoothness, pad, pad_length, solve
 
 FITTED = tuple(
     joint
@@ -419,8 +419,8 @@ def fit(
     (10,), or None if unknown; bridge: the longest gap that is filled, s; lengths: planned
     padded lengths, frames.
     Returns a dict with states (T leading), betas (10,), the tilt of the 3D landmarks (rad, see
-    TILT_SIGMA), covered (T,), confidence (T,), swapped (T, 2), span (first, last frame),
-    start_cost per term and the solver's result.
+    TILT_SIGMA), covered (T,), confidence (T,), swapped (T, 2), span (first, last frame) and the
+    solver's result.
     """
     covered = observed_frames(person.visible, fps, bridge)
     first, last = np.flatnonzero(covered)[[0, -1]]
@@ -478,9 +478,14 @@ def fit(
         "stature_weight": leading * np.float32(1000.0 if stature else 0.0),
     }
     valid = np.concatenate([covered[part], np.zeros(length - count, bool)])
-    arguments = (_problem(model), pad(start, length), known, data, valid)
-    start_cost = costs(*arguments)
-    result = solve(*arguments, options=Options(iterations=iterations, tolerance=1e-4))
+    result = solve(
+        _problem(model),
+        pad(start, length),
+        known,
+        data,
+        valid,
+        options=Options(iterations=iterations, tolerance=1e-4),
+    )
     return {
         "states": jax.tree.map(lambda leaf: np.asarray(leaf)[:count], result.x),
         "betas": np.asarray(result.shared)[:-1],
@@ -489,7 +494,6 @@ def fit(
         "confidence": (score * landmarks.WEIGHTS2D).sum(-1) / landmarks.WEIGHTS2D.sum(),
         "swapped": swapped,
         "span": part,
-        "start_cost": start_cost,
         "result": result,
     }
 
@@ -568,7 +572,7 @@ def fit_people(
             "iterations": int(fitted["result"].iterations),
             "converged": bool(fitted["result"].converged),
             "rejected_steps": rejected_steps(fitted["result"]),
-            "cost_start": rounded(fitted["start_cost"]),
+            "cost_start": rounded(fitted["result"].start_terms),
             "cost": rounded(fitted["result"].terms),
         }
     if not people:

@@ -29,7 +29,7 @@ from .conventions import CONTACTS, SMPL_JOINTS
 from .errors import Rejected
 from .ground import ANKLES, floor_level, runs, up_of_people
 from .skeleton import take
-from .solver import Cost, Options, Problem, costs, pad, pad_length, solve
+from .solver import Cost, Options, Problem, pad, pad_length, solve
 
 SEPARATION = 3
 """Invalid frames between two people on the frame axis; windows span at most three frames."""
@@ -203,10 +203,15 @@ def align(
     """
     jaxcache.enable()
     setup = prepare(model, video, keypoints, body_product, contacts, scene, robot, lengths)
-    arguments = (setup.problem, setup.states, setup.shared, setup.data, setup.valid)
-    start = costs(*arguments)
-    result = solve(*arguments, options=Options(iterations=iterations, tolerance=1e-4))
-    return _finish(model, scene, setup, start, result)
+    result = solve(
+        setup.problem,
+        setup.states,
+        setup.shared,
+        setup.data,
+        setup.valid,
+        options=Options(iterations=iterations, tolerance=1e-4),
+    )
+    return _finish(model, scene, setup, result)
 
 
 def prepare(model, video, keypoints, body_product, contacts, scene, robot=None, lengths=()):
@@ -319,7 +324,7 @@ def _single(leaf):
     return leaf if leaf.dtype == bool else leaf.astype(np.float32)
 
 
-def _finish(model, scene, setup, first_cost, result):
+def _finish(model, scene, setup, result):
     shared = np.asarray(result.shared, float)
     scale = float(np.exp(shared[0]))
     rotation = scene.cam2world[:, :3, :3].astype(float)
@@ -356,7 +361,7 @@ def _finish(model, scene, setup, first_cost, result):
         stats={
             **errors,
             **stats,
-            "cost_start": bodyfit.rounded(first_cost),
+            "cost_start": bodyfit.rounded(result.start_terms),
             "cost": bodyfit.rounded(result.terms),
             "cost_history": [round(float(c), 3) for c in history[np.isfinite(history)]],
             "iterations": int(result.iterations),

@@ -116,13 +116,14 @@ class Options:
 
 
 class Result(NamedTuple):
-    """Solution: x (pytree, T leading), shared (S,), final cost, cost per term, cost before each
-    iteration (NaN after the last), number of iterations, converged."""
+    """Solution: x (pytree, T leading), shared (S,), final cost, cost per term at the end and at
+    the start, cost before each iteration (NaN after the last), number of iterations, converged."""
 
     x: Any
     shared: jax.Array
     cost: jax.Array
     terms: dict[str, jax.Array]
+    start_terms: dict[str, jax.Array]
     history: jax.Array
     iterations: jax.Array
     converged: jax.Array
@@ -192,12 +193,13 @@ def _minimise(problem, options, x0, shared0, data, valid):
     limit = options.iterations
 
     def unfinished(carry):
-        best, damping, iteration, converged, _ = carry
+        _, damping, iteration, converged, _, _ = carry
         return (iteration < limit) & ~converged & (damping < STUCK)
 
     def iterate(carry):
-        best, damping, iteration, _, history = carry
+        best, damping, iteration, _, history, first = carry
         system, terms = _normal_equations(problem, best.x, best.shared, data, valid)
+        first = jax.tree.map(partial(jnp.where, iteration == 0), terms, first)
         cost = sum(terms.values())
 
         def refused(attempt):
@@ -233,22 +235,24 @@ def _minimise(problem, options, x0, shared0, data, valid):
         best, damping, _, iteration, _, converged, history = jax.lax.while_loop(
             refused, attempt, (*start, no, no, history)
         )
-        return best, damping, iteration, converged, history
+        return best, damping, iteration, converged, history, first
 
     dtype = shared0.dtype
-    best, _, iterations, converged, history = jax.lax.while_loop(
+    none = {cost.name: jnp.zeros((), dtype) for cost in problem.costs}
+    best, _, iterations, converged, history, first = jax.lax.while_loop(
         unfinished,
         iterate,
         (
-            _Point(x0, shared0, {cost.name: jnp.zeros((), dtype) for cost in problem.costs}),
+            _Point(x0, shared0, none),
             jnp.asarray(options.damping, dtype),
             jnp.asarray(0),
             jnp.asarray(False),
             jnp.full(limit, jnp.nan, dtype),
+            none,
         ),
     )
     cost = sum(best.terms.values())
-    return Result(best.x, best.shared, cost, best.terms, history, iterations, converged)
+    return Result(best.x, best.shared, cost, best.terms, first, history, iterations, converged)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -303,12 +307,6 @@ def _terms(problem, x, shared, data, valid):
         values = jax.vmap(value)(frames, data[cost.name])
         terms[cost.name] = 0.5 * jnp.sum(jnp.where(_active(valid, cost.span), values, 0.0))
     return terms
-
-
-@partial(jax.jit, static_argnums=(0,))
-def costs(problem, x, shared, data, valid):
-    """Cost per term at a point, as `Result.terms` has it; arguments as in `solve`."""
-    return _terms(problem, x, shared, data, valid)
 
 
 class _System(NamedTuple):
