@@ -16,7 +16,7 @@ from conftest import ROOT
 from pantograph.worker import alive, identity
 
 METHOD = """
-import os, sys, time
+import os, sys, tempfile, time
 from functools import lru_cache
 from pantograph import cli
 from pantograph.errors import PantographError
@@ -39,6 +39,8 @@ def main(argv=None):
         os._exit(9)
     if args.do == "fill":
         load.held = bytearray(300_000_000)
+    if args.do in ("temporary", "sleep"):
+        tempfile.mkstemp()
     if args.do == "sleep":
         print("asleep", os.getpid(), flush=True)
         time.sleep(60)
@@ -172,6 +174,22 @@ def test_a_crash_ends_the_worker_and_the_next_job_gets_another(lab):
     assert code == 1 and "the worker of method died" in log
     code, _, after = lab.run("--out", "two")
     assert code == 0 and after["worker"] != usage["worker"] and gone(usage["worker"])
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_temporary_files_go_with_their_request_or_with_the_next(lab, workers):
+    def temporary():
+        return [path.name for path in lab.runtime.glob("**/tmp*")]
+
+    assert lab.run("--out", "one", "--do", "temporary", PANTOGRAPH_WORKERS=workers)[0] == 0
+    assert not temporary()
+    job = lab.start("--out", "never", "--do", "sleep", PANTOGRAPH_WORKERS=workers)
+    pid = lab.until_asleep()
+    assert len(temporary()) == 1
+    os.kill(pid, signal.SIGKILL)
+    assert job.wait(5) != 0 and len(temporary()) == 1
+    assert lab.run("--out", "next", PANTOGRAPH_WORKERS=workers)[0] == 0
+    assert not temporary()
 
 
 def test_a_killed_client_takes_its_request_along(lab):

@@ -73,8 +73,13 @@ def place():
     job = os.environ.get("SLURM_JOB_ID", "")
     if len(base) > 50:
         base = "/tmp"
+    return own_folder(base, f"{job}.{owner}" if job else owner)
+
+
+def own_folder(base, name):
+    """A folder below `base` that only our user can enter, made where it is missing."""
     top = os.path.join(base, f"pantograph-{os.getuid()}")
-    folder = os.path.join(top, f"{job}.{owner}" if job else owner)
+    folder = os.path.join(top, name)
     for path in (top, folder):
         try:
             os.mkdir(path, 0o700)

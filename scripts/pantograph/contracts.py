@@ -16,6 +16,8 @@ import dataclasses
 import hashlib
 import json
 import os
+import platform
+import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -514,11 +516,12 @@ def atomic_write(path, write):
     """Call `write(temporary_path)`, flush it to disk and move it to `path`.
 
     A reader sees the old file or the new one, never a part; an interrupted write leaves no trace
-    under the final name.
+    under the final name. What a killed process left of it is removed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=str(path.parent), prefix=f".{path.name}.")
+    sweep(path)
+    handle, temporary = tempfile.mkstemp(dir=str(path.parent), prefix=unfinished(path))
     os.close(handle)
     try:
         write(temporary)
@@ -530,6 +533,37 @@ def atomic_write(path, write):
         if os.path.exists(temporary):
             os.unlink(temporary)
         raise
+
+
+def unfinished(path):
+    """How the names of unfinished versions of a file or folder start: they tell who writes them."""
+    return f".{Path(path).name}.{platform.node()}-{os.getpid()}."
+
+
+def sweep(path):
+    """Remove unfinished versions of a file or folder whose writers, on this machine, are gone."""
+    path = Path(path)
+    start = f".{path.name}."
+    for entry in os.scandir(str(path.parent)):
+        if not entry.name.startswith(start):
+            continue
+        node, _, pid = entry.name[len(start) :].rpartition(".")[0].rpartition("-")
+        if node != platform.node() or not pid.isdigit() or _runs(int(pid)):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        elif os.path.exists(entry.path):
+            os.unlink(entry.path)
+
+
+def _runs(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def sha256(path):

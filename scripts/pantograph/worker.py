@@ -18,15 +18,17 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 import traceback
+import types
 
 if __name__ == "__main__":
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 from pantograph import THREADS  # noqa: E402
-from pantograph.client import LEAVE, OWNER, SCRIPTS, TAKEN  # noqa: E402
+from pantograph.client import LEAVE, OWNER, SCRIPTS, TAKEN, own_folder  # noqa: E402
 
 WATCH = 1.0
 """Seconds between two looks at owner and client."""
@@ -41,6 +43,9 @@ IDLE = limit("IDLE_S", 120)
 REQUESTS = limit("REQUESTS", 500)
 MEMORY = limit("MEMORY_MB", 6000)
 
+scratch = types.SimpleNamespace(path=None, base=None)
+"""The folder of temporary files now in use, and where they belong otherwise."""
+
 
 def execute(method, arguments):
     """Run `scripts/<method>.py` in this process.
@@ -53,6 +58,7 @@ def execute(method, arguments):
     argv = sys.argv
     sys.argv = [os.path.join(SCRIPTS, f"{method}.py"), *arguments]
     try:
+        make_scratch()
         cli = importlib.import_module("pantograph.cli")
         cli.run(importlib.import_module(method).main, arguments)
         code = 0
@@ -65,10 +71,41 @@ def execute(method, arguments):
         code = 1
     finally:
         sys.argv = argv
+        remove_scratch()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
     spent = round(cpu_seconds() - before, 3)
     return code, {"cpu_s": spent, "peak_rss_mb": round(memory("VmHWM"), 1)}
+
+
+def make_scratch():
+    """A folder for this process's temporary files, which goes with its request.
+
+    What processes left that were killed is removed.
+    """
+    name = identity(os.getpid()).replace(":", "-")
+    if name:
+        scratch.base = os.environ.get("TMPDIR")
+        scratch.path = own_folder(scratch.base or "/tmp", name)
+        sweep(os.path.dirname(scratch.path))
+        _put_temporary(scratch.path)
+
+
+def remove_scratch():
+    """Remove what `make_scratch` made."""
+    if scratch.path:
+        shutil.rmtree(scratch.path, ignore_errors=True)
+        _put_temporary(scratch.base)
+        scratch.path = None
+
+
+def _put_temporary(folder):
+    if folder is None:
+        os.environ.pop("TMPDIR", None)
+    else:
+        os.environ["TMPDIR"] = folder
+    # read anew at the next use
+    tempfile.tempdir = None
 
 
 def cpu_seconds():
@@ -128,6 +165,8 @@ def _watch(owner):
 
 def end():
     """End this process and, if it leads its group, the group, at once."""
+    if scratch.path:
+        shutil.rmtree(scratch.path, ignore_errors=True)
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(1)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..contracts import sweep, unfinished
 from ..errors import PantographError
 from . import tracking, unitree, videomimic
 from .trajectory import Trajectory, continuous
@@ -83,7 +84,8 @@ def export_motion(motion, robot, out_dir, formats=tuple(FORMATS)):
     }
     out_dir = Path(out_dir)
     out_dir.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=out_dir.parent, prefix=f".{out_dir.name}."))
+    sweep(out_dir)
+    scratch = Path(tempfile.mkdtemp(dir=out_dir.parent, prefix=unfinished(out_dir)))
     try:
         if not motion.rejected:
             manifest["files"] = list(_write_people(motion, robot, scratch, formats))
@@ -120,7 +122,7 @@ def _replace(scratch, out_dir):
         with open(item, "rb") as stream:
             os.fsync(stream.fileno())
     if out_dir.exists():
-        old = Path(tempfile.mkdtemp(dir=out_dir.parent, prefix=f".{out_dir.name}."))
+        old = Path(tempfile.mkdtemp(dir=out_dir.parent, prefix=unfinished(out_dir)))
         os.replace(out_dir, old / "old")
         os.replace(scratch, out_dir)
         shutil.rmtree(old)
