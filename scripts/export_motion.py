@@ -1,7 +1,8 @@
 """Export a robot motion for trainers and controllers: one directory with a file per format.
 
-Each person gets `person<id>_unitree.csv` (36 columns, quaternion xyzw, 30 fps) and
-`person<id>_tracking.npz` (whole_body_tracking, 50 fps); `manifest.json` says what is in them. A
+Each person gets `person<id>_unitree.csv` (36 columns, quaternion xyzw, 30 fps),
+`person<id>_tracking.npz` (whole_body_tracking, 50 fps) and `person<id>_videomimic.h5` (VideoMimic's
+simulator, quaternions xyzw, 30 fps); `manifest.json` says what is in them. A
 rejected motion gives a directory with the manifest alone, which says why.
 """
 
