@@ -119,6 +119,38 @@ def test_stage_1_gives_cameras_and_depth(tmp_path):
     np.testing.assert_array_equal(scene.depth[5], source.depth(5))
 
 
+def test_align3r_has_confidence(tmp_path):
+    source = write(Upstream(tmp_path / "demo", method="align3r"), STAGE2)
+    folder = read(source, tmp_path / "results")
+    scene = Scene.read(folder / "scene.h5")
+    np.testing.assert_allclose(scene.depth_confidence[0], 0.75, atol=1e-3)
+    np.testing.assert_allclose(scene.intrinsics[0], source.intrinsics, atol=1e-4)
+    np.testing.assert_allclose(
+        World.read(folder / "world.h5").intrinsics[3], source.intrinsics, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("method", ["megasam", "align3r"])
+def test_without_pictures_those_of_the_reconstruction_do(tmp_path, capsys, method):
+    source = write(Upstream(tmp_path / "demo", method=method), STAGE2[1:])
+    video = Video.read(read(source, tmp_path / "results") / "video.json")
+    assert (video.width, video.height) == (WIDTH, HEIGHT)
+    shown = [rgb for _, rgb in frames(video)]
+    assert len(shown) == 16 and shown[0].shape == (HEIGHT, WIDTH, 3)
+    np.testing.assert_allclose(shown[7], 90, atol=3)
+    assert "made of the reconstruction's pictures" in capsys.readouterr().out
+
+
+def test_one_bad_video_does_not_stop_the_others(tmp_path, capsys):
+    write(Upstream(tmp_path / "demo", video="bad"), ("images", "masks"))
+    write(Upstream(tmp_path / "demo", video="good"), ("images", "masks"))
+    (tmp_path / "demo/input_masks/bad/cam01/meta_data.json").write_text("{")
+    words = ["import", "videomimic", str(tmp_path / "demo"), "--results", str(tmp_path / "r")]
+    assert main(words) == 1
+    assert (tmp_path / "r/videomimic/good/people.h5").is_file()
+    assert "bad: error: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("stages", [STAGE2, (*STAGE0, "megahunter")])
 def test_stage_2_gives_the_world_and_its_scale(tmp_path, stages):
     source = write(Upstream(tmp_path / "demo"), stages)

@@ -43,6 +43,7 @@ class Upstream:
     """Places in the clip that no file has."""
     video: str = VIDEO
     stem_prefix: str = ""
+    method: str = "megasam"
 
     def __post_init__(self):
         truth = staged.truth("two_people")["gravity"]
@@ -78,7 +79,7 @@ class Upstream:
     def stem(self):
         end = self.count * self.stride
         return (
-            f"megasam_reconstruction_results_{self.video}_cam01_frame_0_{end}"
+            f"{self.method}_reconstruction_results_{self.video}_cam01_frame_0_{end}"
             f"_subsample_{self.stride}"
         )
 
@@ -239,17 +240,19 @@ class Upstream:
         pose = self.pose(k, scale)
         pose[:3, :3], pose[:3, 3] = turn @ pose[:3, :3], factor * turn @ pose[:3, 3]
         local = np.float64(self.depth(k))[..., None] * rays * size
-        group["rgbimg"] = np.full((height, width, 3), 90, np.uint8)
+        real = self.method == "align3r"
+        group["rgbimg"] = np.full((height, width, 3), 0.35 if real else 90, float if real else "u1")
         group["intrinsic"] = np.float32(intrinsic)
         group["cam2world"] = np.float32(pose)
         group["pts3d"] = (local @ pose[:3, :3].T + pose[:3, 3]).astype(kind)
         group["depths"] = self.depth(k) if kind == np.float64 else np.float32(self.depth(k))
-        group["msk"] = group["conf"] = np.ones(SMALL, np.float16)
+        group["msk"] = np.ones(SMALL, np.float16)
+        group["conf"] = np.full(SMALL, 4.0 if real else 1.0, np.float16)
         group["dynamic_msk"] = np.zeros(SMALL, bool)
         group["affine_matrix"] = np.array([[WIDTH / width, 0, 0], [0, HEIGHT / height, 0]])
 
     def megasam(self):
-        path = self.folder("input_megasam") / f"{self.stem}.h5"
+        path = self.folder(f"input_{self.method}") / f"{self.stem}.h5"
         with h5py.File(path, "w") as h5:
             for k in self.kept:
                 group = h5.create_group(f"/monst3r_ga_output/{self.name(k)}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -69,10 +70,9 @@ def add_videomimic(parser):
 
 
 def read_videomimic(args):
-    """Import the videos of VideoMimic's layout; print what was read. Returns 0."""
+    """Import the videos of VideoMimic's layout. Returns 0, or 1 where one of several failed."""
     from ..body import load_body
     from ..videomimic import layout
-    from ..videomimic.reader import Reader
 
     if not args.folder.is_dir():
         raise PantographError(f"{args.folder}: expected a folder with input_images, found none")
@@ -87,18 +87,33 @@ def read_videomimic(args):
         raise PantographError(f"--video: {unknown('video', args.video, names)}")
     model = load_body(args.body_model or None)
     method = "align3r" if routes[args.route].get("scene") == "align3r" else "megasam"
-    for name in [args.video] if args.video is not None else names:
-        files = layout.find(args.folder, name, method)
-        reader = Reader(files, model, args.results / "videos", args.fps, args.robot)
-        folder = args.results / args.route / name
-        done, left = import_products(reader, reads, folder, args.robot, args.force)
-        for note in reader.notes:
-            print(f"{name}: note: {note}")
-        for product, reason in left.items():
-            print(f"{name}: {product}: {reason}")
-        print(f"{name}: {', '.join(done) or 'nothing'} -> {folder}")
-        print(f"{name}: video {reader.video.path}")
-    return 0
+    chosen = [args.video] if args.video is not None else names
+    failed = 0
+    for name in chosen:
+        try:
+            read_video(args, layout.find(args.folder, name, method), model, reads)
+        except PantographError as error:
+            if len(chosen) == 1:
+                raise
+            failed += 1
+            print(f"{name}: error: {error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def read_video(args, files, model, reads):
+    """Import one video and print what was read."""
+    from ..videomimic.reader import Reader
+
+    name = files.video
+    reader = Reader(files, model, args.results / "videos", args.fps, args.robot)
+    folder = args.results / args.route / name
+    done, left = import_products(reader, reads, folder, args.robot, args.force)
+    for note in reader.notes:
+        print(f"{name}: note: {note}")
+    for product, reason in left.items():
+        print(f"{name}: {product}: {reason}")
+    print(f"{name}: {', '.join(done) or 'nothing'} -> {folder}")
+    print(f"{name}: video {reader.video.path}")
 
 
 def import_products(reader, reads, folder, robot="g1", force=False):

@@ -168,11 +168,9 @@ class Reader:
             path, tree = self._world_files()[0]
             there, shown = [], []
             with opened(path) as h5:
-                for k, number in enumerate(self.numbers):
-                    name = self._names(path, tree).get(number)
-                    if name is not None:
-                        there.append(k)
-                        shown.append(pictures.as_png(h5[tree][name]["rgbimg"][()]))
+                for number, name in sorted(self._names(path, tree).items()):
+                    there.append(self.index[number])
+                    shown.append(pictures.as_png(h5[tree][name]["rgbimg"][()]))
             self.notes.append("no input_images: the video is made of the reconstruction's pictures")
         else:
             self.notes.append(
@@ -191,7 +189,12 @@ class Reader:
         return times[np.maximum(np.searchsorted(there, np.arange(len(every)), "right") - 1, 0)]
 
     def _names(self, path, tree):
-        return {layout.frame_number(name): name for name in self._frame_names(path, tree)}
+        """Names of a file's frames by number, those outside the clip left out."""
+        found = {layout.frame_number(name): name for name in self._frame_names(path, tree)}
+        found = {number: name for number, name in found.items() if number in self.index}
+        if not found:
+            raise PantographError(f"{path}: expected frames of the clip in {tree}, found none")
+        return found
 
     def _frames(self, files):
         """(place in the clip, path) of files by number, those outside the clip left out."""
@@ -419,6 +422,7 @@ class Reader:
         kind = layout.Stem.parse(path.stem).method
         notes = self._notes(path)
         names = self._names(path, "monst3r_ga_output")
+        # a clip as long as the file, which has no frames for holes
         there = dataclasses.replace(
             self.video, source_frames=[0] * len(names), source_times=[0.0] * len(names)
         )
