@@ -17,7 +17,7 @@ from pantograph.conventions import COCO_WHOLEBODY, SMPL_JOINTS
 from pantograph.errors import PantographError
 from pantograph.videomimic import layout
 from pantograph.videomimic.surface_points import joints45, vertices_of
-from pantograph.videomimic.writer import coco_columns, ray_depth
+from pantograph.videomimic.writer import Products, Writer, coco_columns, ray_depth
 
 COUNT, SCALE, DEPTH = 14, 2.5, (48, 64)
 STEM = f"megasam_reconstruction_results_toy_cam01_frame_0_{COUNT}_subsample_1"
@@ -362,6 +362,27 @@ def test_files_of_stages_1_and_2(made, exported):
             assert names.shape == (count, 1) and isinstance(names[0, 0], str)
         assert [name for (name,) in names[3:5]] == ["00004", "00007"]
         assert list(h5["person_frame_info_list"]) == []
+
+
+def test_lists_of_frames_may_be_long(tmp_path, made):
+    """An attribute of more than 64 KiB, in a file opened as the writer does."""
+    count = 6000
+    world, valid = made[1]["world"], np.ones(count, bool)
+    person = dataclasses.replace(
+        world.people[1],
+        valid=valid,
+        **{
+            name: np.repeat(getattr(world.people[1], name)[:1], count, 0)
+            for name in ("global_orient", "body_pose", "transl")
+        },
+    )
+    long = dataclasses.replace(world, people={1: person})
+    products = Products(video=made[1]["video"], world=long)
+    with h5py.File(tmp_path / "a.h5", "w", track_order=True) as h5:
+        Writer(products, tmp_path, body.load_body())._write_humans(h5, 1)
+    with h5py.File(tmp_path / "a.h5", "r") as h5:
+        names = layout.strings(h5, "person_frame_info_list/1")
+    assert names == [f"{k + 1:05d}" for k in range(count)]
 
 
 def test_files_of_stage_3(made, result):

@@ -39,9 +39,6 @@ FAR = 100.0
 NEAR_PEOPLE = 4.0
 """How far from people the points of the more filtered cloud lie, m."""
 
-LONG_CLIP = 3500
-"""Frames from which the list of a person's frames no longer fits an attribute of old HDF5."""
-
 OTHERS = {
     "left_mouth_corner": "mouth_left",
     "right_mouth_corner": "mouth_right",
@@ -303,10 +300,9 @@ class Writer:
         return self._folder("calibrated", f"megahunter_{self.stem}")
 
     def _write_worlds(self, worlds, depth):
-        latest = self.products.video.frame_count > LONG_CLIP
-        options = {"libver": "latest"} if latest else {}
         partial = [path.with_name(f".{path.name}.part") for path, *_ in worlds]
-        files = [h5py.File(path, "w", track_order=True, **options) for path in partial]
+        # with `track_order` an attribute may be longer than 64 KiB, as lists of frames are
+        files = [h5py.File(path, "w", track_order=True) for path in partial]
         try:
             for k, rgb in frames(self.products.video):
                 common = self._frame(k, rgb, depth)
