@@ -36,7 +36,7 @@ SETTINGS = {
 }
 """Settings away from their defaults."""
 
-KEPT = {"robot", "preview", "multihuman", "workers", "lengths", "shard", "groups"}
+KEPT = {"robot", "preview", "multihuman", "workers", "lengths", "keep", "shard", "groups"}
 """Settings that would leave jobs or videos out, do not touch methods, or have one value only."""
 
 GIVEN = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*)")
