@@ -563,6 +563,31 @@ def test_a_scene_without_depth_shows_floor_and_supports(made, tmp_path):
     np.testing.assert_allclose(scene.points, products["scene"].points, atol=1e-5)
 
 
+def test_a_body_of_ones_own_is_asked_for_again(made, tmp_path, capsys):
+    root, products = made
+    folder = tmp_path / "results/cpu/toy"
+    folder.mkdir(parents=True)
+    for path in (root / "results/cpu/toy").iterdir():
+        (folder / path.name).symlink_to(path)
+    for name in ("body", "world", "gravity"):
+        (folder / f"{name}.h5").unlink()
+        dataclasses.replace(products[name], body_model="MINE").write(folder / f"{name}.h5")
+    body.write_smpl_pickle(tmp_path / "MINE.pkl")
+    words = ["export", "videomimic", "toy", "--results", str(tmp_path / "results")]
+    with pytest.raises(PantographError, match="solved with 'MINE'"):
+        main(words)
+    mine = ["--body-model", str(tmp_path / "MINE.pkl")]
+    main([*words, *mine, "--out", str(tmp_path / "demo")])
+    assert "joints 24 to 44 are vertices of SMPL MINE" in capsys.readouterr().out
+    words = ["import", "videomimic", str(tmp_path / "demo"), "--results", str(tmp_path / "again")]
+    with pytest.raises(PantographError, match="shapes of 'MINE'; import with its --body-model"):
+        main([*words, "--route", "cpu"])
+    main([*words, "--route", "cpu", "--force", *mine])
+    world = World.read(tmp_path / "again/cpu/toy/world.h5")
+    assert world.body_model == "MINE"
+    np.testing.assert_allclose(world.people[1].betas, products["world"].people[1].betas, atol=1e-6)
+
+
 def test_what_is_missing_ends_the_export_early(made, tmp_path, capsys):
     root, _ = made
     folder = tmp_path / "results/cpu/toy"
