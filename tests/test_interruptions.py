@@ -94,12 +94,12 @@ class Lab:
         return [p for p, words in self.processes().items() if script in words.split(" ")[1]]
 
     def interrupt(self, way, name, seconds, workers):
-        """Start a run, interrupt it after some seconds; what was done to it."""
+        """Start a run, interrupt it after some seconds; what was done to it, "" if it ended."""
         number = getattr(signal, name)
         run = self.start(workers=workers)
         try:
             run.wait(seconds)
-            return "ended before"
+            return ""
         except subprocess.TimeoutExpired:
             pass
         victims = [] if way == "snakemake" else self.victims(way)
@@ -175,16 +175,18 @@ def interrupt_often(lab, times, seed, longest=14.0):
     while len(ways) < times:
         ways += chance.sample(WAYS, len(WAYS))
     done = []
-    for way, name in ways[:times]:
+    while len(done) < times:
+        way, name = ways[len(done)]
         workers = way == "worker" or chance.random() < 0.5
         seconds = chance.uniform(1.5, longest)
         try:
             what = lab.interrupt(way, name, seconds, workers)
-            done.append(f"{what} after {seconds:.1f} s, {'warm' if workers else 'cold'}")
             products = lab.products()
+            if what:
+                done.append(f"{what} after {seconds:.1f} s, {'warm' if workers else 'cold'}")
         except (AssertionError, subprocess.TimeoutExpired, contracts.ContractError) as error:
             raise AssertionError(f"seed {seed}, after {done}: {way} {name}: {error}") from error
-        if what == "ended before" or any(path.name == "summary.tsv" for path in products):
+        if not what or any(path.name == "summary.tsv" for path in products):
             shutil.rmtree(lab.folder / "results")
         lab.finish("--unlock")
     print("\n".join(done))

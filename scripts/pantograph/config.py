@@ -163,6 +163,7 @@ def check_robot(name, root, where):
         raise ConfigError(f"{where}: {unknown('robot', name, robots)}")
 
 
+@functools.cache
 def validator(root, schema):
     """The validator of config/schemas/<schema>.schema.yaml below `root`."""
     path = Path(root) / "config" / "schemas" / f"{schema}.schema.yaml"
