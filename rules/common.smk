@@ -122,7 +122,7 @@ def shared(name):
 def mem(megabytes):
     """Memory of a job, more at each attempt."""
     if not workflow.execution_settings.retries:
-        # a function for each job costs a tenth of the time to plan a run
+        # planning a run would call a function for each of its jobs
         return megabytes
 
     def mem_mb(wildcards, attempt):
@@ -174,7 +174,9 @@ LENGTHS = {"none": "", "plan": f"{results()}/lengths.json"}.get(
     PLAN.settings["lengths"], PLAN.settings["lengths"]
 )
 """The file of planned padded lengths. It is no input: any of them serves any video, and jobs below
-an input that is made anew either run anew or, with `ancient`, may be left out of a run."""
+an input that is made anew either run anew or, with `ancient`, may be left out of a run. For the same
+reason jobs find it in their environment, as they find the cache of compiled code."""
+os.environ["PANTOGRAPH_LENGTHS"] = LENGTHS and os.path.abspath(LENGTHS)
 
 
 def plan_lengths_ahead():

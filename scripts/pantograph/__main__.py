@@ -9,6 +9,7 @@ import sys
 from . import __version__, cli
 
 COMMANDS = {
+    "plan": "say what a run will take: jobs, time, disk",
     "submit": "run the videos as a SLURM array, one Snakemake per shard",
     "doctor": "say what each route needs, what is missing and how to get it",
     "import": "read another project's files as results of ours",
