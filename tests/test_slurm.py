@@ -26,8 +26,8 @@ long = pytest.mark.skipif(
 def cluster():
     if why := lacking():
         pytest.skip(why)
-    # more CPUs than GPUs, so that GPUs are what GPU jobs wait for
-    cluster = Cluster(cpus=4, memory=16000, gpus=2)
+    # enough for everything but GPUs, so that they are what GPU jobs wait for
+    cluster = Cluster(cpus=16, memory=100000, gpus=2)
     runtime = cluster.folder / "tmp"
     runtime.mkdir()
     cluster.environment["TMPDIR"] = str(runtime)
@@ -52,9 +52,9 @@ class Lab:
         self.before = {job["id"] for job in self.everything()}
         self.started = []
 
-    def clips(self, count):
-        """Write a table of so many clips."""
-        rows = [f"clip_{k}\t{CLIP}\n" for k in range(count)]
+    def clips(self, count, path=CLIP):
+        """Write a table of so many clips of one file."""
+        rows = [f"clip_{k}\t{path}\n" for k in range(count)]
         (self.folder / "videos.tsv").write_text("video\tpath\n" + "".join(rows))
 
     def start(self, *arguments, targets=(), settings=()):
@@ -144,28 +144,39 @@ def accepted(count):
 
 
 @pytest.mark.slow
-def test_groups_make_accepted_motions(lab):
-    lab.clips(2)
+def test_groups_make_an_accepted_motion(lab):
+    lab.clips(1)
     code, said = lab.finish(lab.start(settings=["workers=true"]))
     assert code == 0, said
-    assert lab.verdicts() == accepted(2)
+    assert lab.verdicts() == accepted(1)
     kinds = sorted(job["comment"].split("_")[1] for job in lab.jobs())
-    assert kinds == ["ingest"] * 2 + ["motion"] * 2 + ["reconstruct"] * 2
+    assert kinds == ["ingest", "motion", "reconstruct"]
     # a worker of each group's own did all of its stages
     assert max(lab.usages().values()) >= 5
     wait_for(lambda: not lab.survivors(), 10)
 
 
-def test_gpu_jobs_wait_for_gpus(lab):
-    lab.clips(4)
-    process = lab.start("--set-resources", "ingest:gpu=1", targets=targets(4, "video.json"))
+@pytest.mark.slow
+def test_the_gpu_stages_of_a_video_share_one_gpu(lab):
+    # every stage passes on that there is no video, and none needs its weights for that
+    damaged = lab.folder / "damaged.mp4"
+    damaged.write_text("no video")
+    lab.clips(3, damaged)
+    process = lab.start(settings=["route=videomimic"])
     most = 0
     while process.poll() is None:
-        most = max(most, len(lab.jobs("RUNNING", "COMPLETING")))
+        running = lab.jobs("RUNNING", "COMPLETING")
+        most = max(most, sum(job["gpus"] == "gres:gpu:1" for job in running))
         time.sleep(0.1)
     code, said = lab.finish(process)
     assert code == 0, said
-    assert [job["gpus"] for job in lab.jobs()] == ["gres:gpu:1"] * 4
+    assert lab.verdicts() == {f"clip_{k}": "rejected" for k in range(3)}
+    kinds = sorted((job["comment"].split("_")[1], job["gpus"]) for job in lab.jobs())
+    assert kinds == [
+        *[("ingest", "N/A")] * 3,
+        *[("motion", "N/A")] * 3,
+        *[("reconstruct", "gres:gpu:1")] * 3,
+    ]
     assert most == 2
 
 
@@ -228,7 +239,7 @@ def test_four_clips_in_arrays(lab):
 
 @pytest.mark.slow
 def test_shards_with_warm_workers_survive_a_cancelled_task(lab):
-    lab.clips(4)
+    lab.clips(3)
     submit = [sys.executable, "-m", "pantograph", "submit", "--shards", "2", "--cpus", "1"]
     submit += ["--memory", "4G", "--time", "0:30:00", "--config", "videos=videos.tsv", *SETTINGS]
     environment = {**lab.cluster.environment, "PYTHONPATH": str(ROOT / "scripts")}
@@ -236,7 +247,7 @@ def test_shards_with_warm_workers_survive_a_cancelled_task(lab):
         submit, cwd=lab.folder, env=environment, capture_output=True, text=True, check=True
     )
     array = re.match(r"array (\d+): 2 tasks; job \d+ follows it", run.stdout).group(1)
-    # the second task has clips 1 and 3
+    # the second task has clip 1
     wait_for(lambda: (lab.folder / "results/cpu/clip_1/people.h5").exists(), 120)
     lab.cluster.ask("scancel", f"{array}_2")
     wait_for(lambda: lab.jobs("CANCELLED"), 20)
@@ -246,7 +257,7 @@ def test_shards_with_warm_workers_survive_a_cancelled_task(lab):
     states = sorted(job["state"] for job in lab.jobs())
     logs = [path.read_text() for path in sorted(lab.folder.glob("logs/slurm/*.log"))]
     assert states == ["CANCELLED", "COMPLETED", "COMPLETED"], logs
-    assert lab.verdicts() == accepted(4)
+    assert lab.verdicts() == accepted(3)
     # one worker did the stages of several clips
     assert max(lab.usages().values()) > 13
     wait_for(lambda: not lab.survivors(), 10)
