@@ -98,7 +98,7 @@ class Lab:
         number = getattr(signal, name)
         run = self.start(workers=workers)
         try:
-            run.wait(seconds)
+            assert run.wait(seconds) == 0, self.said()
             return ""
         except subprocess.TimeoutExpired:
             pass
