@@ -121,7 +121,8 @@ def shared(name):
 
 def mem(megabytes):
     """Memory of a job, more at each attempt."""
-    if not workflow.execution_settings.retries:
+    settings = workflow.execution_settings
+    if settings is None or not settings.retries:
         # planning a run would call a function for each of its jobs
         return megabytes
 
