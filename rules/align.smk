@@ -30,4 +30,4 @@ rule align_megahunter:
         " --video {input.video:q} --keypoints {input.keypoints:q}"
         " --body {input.body:q} --contacts {input.contacts:q}"
         " --scene {input.scene:q} --out {output.world:q}"
-        " {params.robot_shape} --lengths={LENGTHS:q} {params.options}"
+        " {params.robot_shape} {params.options}"

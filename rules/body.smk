@@ -26,7 +26,7 @@ rule body_landmarks:
     shell:
         "python {params.method} {log:q}"
         " --video {input.video:q} --people {input.people:q} --keypoints {input.keypoints:q}"
-        " --scene {input.scene:q} --out {output.body:q} --lengths={LENGTHS:q} {params.options}"
+        " --scene {input.scene:q} --out {output.body:q} {params.options}"
 
 
 rule body_vimo:

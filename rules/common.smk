@@ -177,7 +177,7 @@ LENGTHS = {"none": "", "plan": f"{results()}/lengths.json"}.get(
 """The file of planned padded lengths. It is no input: any of them serves any video, and jobs below
 an input that is made anew either run anew or, with `ancient`, may be left out of a run. For the same
 reason jobs find it in their environment, as they find the cache of compiled code."""
-os.environ["PANTOGRAPH_LENGTHS"] = LENGTHS and os.path.abspath(LENGTHS)
+os.environ.update(PANTOGRAPH_LENGTHS=LENGTHS and os.path.abspath(LENGTHS))
 
 
 def plan_lengths_ahead():

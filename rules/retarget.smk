@@ -27,4 +27,4 @@ rule retarget_trajectory:
         "python {params.method} {log:q}"
         " --video {input.video:q} --gravity {input.gravity:q} --contacts {input.contacts:q}"
         " --mesh {input.mesh:q} --robot {wildcards.robot:q}"
-        " --out {output.motion:q} --lengths={LENGTHS:q} {params.options}"
+        " --out {output.motion:q} {params.options}"

@@ -20,7 +20,9 @@ def main(argv=None):
         "--robot-shape", default="", help="robot whose proportions and size people and world get"
     )
     parser.add_argument("--iterations", type=int, default=40, help="of the solver, at most")
-    parser.add_argument("--lengths", default="", help="lengths.json of plan_lengths.py")
+    parser.add_argument(
+        "--lengths", default="", help="lengths.json of plan_lengths.py (default: that of the run)"
+    )
     args = parser.parse_args(argv)
     if args.iterations < 1:
         raise PantographError(f"--iterations: expected at least 1, found {args.iterations}")
@@ -40,7 +42,7 @@ def main(argv=None):
             scene,
             robot=load_robot(args.robot_shape) if args.robot_shape else None,
             iterations=args.iterations,
-            lengths=lengths.read(args.lengths) if args.lengths else (),
+            lengths=lengths.planned(args.lengths),
         )
         if not world.stats["converged"]:
             print(f"not converged after {world.stats['iterations']} iterations", file=sys.stderr)

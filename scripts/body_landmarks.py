@@ -23,7 +23,9 @@ def main(argv=None):
         "--bridge-seconds", type=float, default=0.5, help="longest gap that is filled, s"
     )
     parser.add_argument("--iterations", type=int, default=40, help="of the solver, at most")
-    parser.add_argument("--lengths", default="", help="lengths.json of plan_lengths.py")
+    parser.add_argument(
+        "--lengths", default="", help="lengths.json of plan_lengths.py (default: that of the run)"
+    )
     args = parser.parse_args(argv)
     if args.iterations < 1:
         raise PantographError(f"--iterations: expected at least 1, found {args.iterations}")
@@ -43,7 +45,7 @@ def main(argv=None):
             min_seconds=args.min_seconds,
             bridge=args.bridge_seconds,
             iterations=args.iterations,
-            lengths=lengths.read(args.lengths) if args.lengths else (),
+            lengths=lengths.planned(args.lengths),
         )
 
     cli.stage(

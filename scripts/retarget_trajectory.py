@@ -25,7 +25,9 @@ def main(argv=None):
     parser.add_argument(
         "--no-scene-collision", action="store_true", help="let the robot enter floor and boxes"
     )
-    parser.add_argument("--lengths", default="", help="lengths.json of plan_lengths.py")
+    parser.add_argument(
+        "--lengths", default="", help="lengths.json of plan_lengths.py (default: that of the run)"
+    )
     args = parser.parse_args(argv)
 
     def compute(gravity, contacts, mesh, video):
@@ -45,7 +47,7 @@ def main(argv=None):
             args.iterations,
             self_collision=not args.no_self_collision,
             scene_collision=not args.no_scene_collision,
-            lengths=lengths.read(args.lengths) if args.lengths else (),
+            lengths=lengths.planned(args.lengths),
         )
 
     cli.stage(

@@ -77,6 +77,16 @@ def test_the_program_adds_to_its_own_file(tmp_path):
     assert lengths.read(out) == (112, 4000)
 
 
+def test_a_run_names_its_lengths_by_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("PANTOGRAPH_LENGTHS", "")
+    assert lengths.planned() == ()
+    for name, chosen in (("run.json", (48, 96)), ("own.json", (32,))):
+        lengths.write(tmp_path / name, chosen)
+    monkeypatch.setenv("PANTOGRAPH_LENGTHS", str(tmp_path / "run.json"))
+    assert lengths.planned() == (48, 96)
+    assert lengths.planned(str(tmp_path / "own.json")) == (32,)
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"lengths": ["a"]}', '{"lengths": [0]}', "{}"])
 def test_a_file_of_something_else_is_refused(tmp_path, text):
     path = tmp_path / "lengths.json"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,12 @@ def read(path):
     if not all(isinstance(length, int) and length > 0 for length in lengths):
         raise PantographError(f"{path}: expected positive whole numbers, found {lengths}")
     return tuple(sorted(lengths))
+
+
+def planned(path=""):
+    """The lengths in a file, by default the one that $PANTOGRAPH_LENGTHS names; () without any."""
+    path = path or os.environ.get("PANTOGRAPH_LENGTHS")
+    return read(path) if path else ()
 
 
 def add(path, counts, step=16, most=12, costs=Costs()):  # noqa: B008  (frozen)
