@@ -191,18 +191,20 @@ class Interrupted:
     def run_and_kill(self, script):
         """Run the workflow and kill the script's process that works on the good clip."""
         arguments = command("--directory", self.folder, *self.arguments)
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        with subprocess.Popen(arguments, **pipes) as process:
+        # a pipe that nobody reads meanwhile would stop the run
+        log = self.folder / "first.log"
+        with log.open("w") as file:
+            process = subprocess.Popen(arguments, stdout=file, stderr=subprocess.STDOUT)
             self.killed = False
             while process.poll() is None and not self.killed:
                 for pid in descendants(process.pid):
                     words = command_line(pid)
-                    if any(script in word for word in words[1:2]) and GOOD in " ".join(words):
+                    if script in words[2:3] and GOOD in " ".join(words):
                         os.kill(pid, signal.SIGKILL)
                         self.killed = True
                 time.sleep(0.02)
-            output = process.communicate()[0]
-        return subprocess.CompletedProcess(arguments, process.returncode, output, "")
+            process.wait()
+        return subprocess.CompletedProcess(arguments, process.returncode, log.read_text(), "")
 
     def product(self, video, name):
         return self.folder / "results" / "cpu" / video / name
