@@ -33,6 +33,9 @@ def main(argv=None):
     parser.add_argument("--people", type=int, nargs="+", default=[1, 3])
     parser.add_argument("--repeats", type=int, default=5, help="calls that count, after the first")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures, too")
+    parser.add_argument(
+        "--clips", type=int, metavar="N", help="instead: N clips of 100 frames in one retargeting"
+    )
     parser.add_argument("--cache", help=cli.argparse.SUPPRESS)
     args = parser.parse_args(argv)
     for name in args.solvers:
@@ -41,6 +44,12 @@ def main(argv=None):
     if args.cache is not None:
         (name,), (frames,), (people,) = args.solvers, args.frames, args.people
         print(json.dumps(measure(name, frames, people, args.repeats, args.cache)))
+        return
+
+    if args.clips:
+        with tempfile.TemporaryDirectory() as cache:
+            os.environ["PANTOGRAPH_JAX_CACHE"] = cache
+            print(batch(args.clips, args.repeats))
         return
 
     rows = []
@@ -162,6 +171,55 @@ def inputs(frames, people):
         if crowd:
             product.people = {k: next(iter(crowd.values())) for k in range(1, people + 1)}
     return video, products
+
+
+def batch(clips, repeats, frames=100):
+    """What a clip costs alone, and as one of several on the solver's frame axis."""
+    import jax
+    import numpy as np
+
+    from pantograph import retarget, solver, target
+    from pantograph.robot import load_robot
+    from pantograph.robotcosts import Weights, make_problem
+
+    video, products = inputs(frames, 1)
+    robot = load_robot("g1")
+    stretch, _ = target.find_stretch(
+        products["gravity"].people[1], products["contacts"].people[1], video.fps
+    )
+    scale = target.world_scale(robot, [stretch])
+    boxes = products["mesh"].boxes
+    wanted = target.make_target(robot, stretch, [0, 1], boxes, scale, video.fps)
+    parts = retarget.arrange(
+        robot, wanted, retarget.obstacles(products["mesh"], scale), video.fps, Weights()
+    )
+    problem = make_problem(robot, True, True)
+    lines = []
+    for count in (1, clips):
+        valid = solver.join([np.ones(frames, bool)] * count, fill=False)
+        start, data = jax.tree.map(
+            lambda leaf, count=count: np.asarray(solver.join([leaf] * count), np.float32), parts
+        )
+
+        def call(start=start, data=data, valid=valid):
+            options = solver.Options(iterations=40, tolerance=1e-4)
+            none = np.zeros(0, np.float32)
+            result = solver.solve(problem, start, none, data, valid, options=options)
+            return int(result.iterations)
+
+        call()
+        wall, cpu = [], []
+        for _ in range(repeats):
+            began, used = time.perf_counter(), time.process_time()
+            iterations = call()
+            wall.append(time.perf_counter() - began)
+            cpu.append(time.process_time() - used)
+        each = 1e3 / count
+        lines.append(
+            f"{count:3} clips of {frames} frames: {min(wall) * each:6.1f} ms, "
+            f"{min(cpu) * each:6.1f} CPU ms a clip, {iterations} iterations"
+        )
+    return "\n".join(lines)
 
 
 def _retarget(video, products, collision=True):

@@ -29,10 +29,7 @@ from .conventions import CONTACTS, SMPL_JOINTS
 from .errors import Rejected
 from .ground import ANKLES, floor_level, runs, up_of_people
 from .skeleton import take
-from .solver import Cost, Options, Problem, pad, pad_length, solve
-
-SEPARATION = 3
-"""Invalid frames between two people on the frame axis; windows span at most three frames."""
+from .solver import SEPARATION, Cost, Options, Problem, join, pad, pad_length, solve
 
 SIGMA = {
     "contact": 0.004,  # m per frame that a planted heel or ball moves
@@ -280,9 +277,9 @@ def prepare(model, video, keypoints, body_product, contacts, scene, robot=None, 
         )
         on_surface += int(shown.sum())
         on_ground += int((weight > 0).sum())
-    states = jax.tree.map(lambda *leaves: _join(leaves), *[track["states"] for track in tracks])
-    data = jax.tree.map(lambda *leaves: _join(leaves), *[track["data"] for track in tracks])
-    valid = _join([track["observed"] for track in tracks], fill=False)
+    states = jax.tree.map(lambda *leaves: join(leaves), *[track["states"] for track in tracks])
+    data = jax.tree.map(lambda *leaves: join(leaves), *[track["data"] for track in tracks])
+    valid = join([track["observed"] for track in tracks], fill=False)
     count = len(valid)
     length = pad_length(count, [len(ids) * (n + SEPARATION) - SEPARATION for n in lengths])
     data["above"]["weight"] = data["above"]["weight"] * bool(stood)
@@ -501,18 +498,6 @@ def _down(orient, sole, rest):
 
 def _lowest(tracks, up):
     return float(min(np.percentile(track["joints"][:, ANKLES] @ up, 5) for track in tracks))
-
-
-def _join(parts, fill=None):
-    """Concatenate along frames with SEPARATION rows between, copies of the row before."""
-    parts = [np.asarray(part) for part in parts]
-    out = []
-    for k, part in enumerate(parts):
-        out.append(part)
-        if k + 1 < len(parts):
-            gap = np.repeat(part[-1:], SEPARATION, axis=0)
-            out.append(gap if fill is None else np.full_like(gap, fill))
-    return np.concatenate(out)
 
 
 def _person(model, track, states, rotation, centre, frame_count):

@@ -103,11 +103,8 @@ def obstacles(mesh, scale):
     return np.array(boxes + [empty] * (count - len(boxes)))
 
 
-def fit(robot, problem, target, boxes, fps, weights, iterations, length):
-    """Solve for the motion; boxes as from `obstacles`; `length`: frames to pad to.
-
-    Returns a State of numpy arrays with n rows and the number of iterations.
-    """
+def arrange(robot, target, boxes, fps, weights):
+    """Where the solver starts and what its terms read, n rows each; boxes as from `obstacles`."""
     count, joints = len(target.confidence), len(robot.joint_names)
     sure = target.confidence[:, None]
     offset = np.array(robot.keypoints[0].offset)
@@ -147,6 +144,16 @@ def fit(robot, problem, target, boxes, fps, weights, iterations, length):
         "rest": each([0.0] * 6 + [weights.rest] * joints),
         "acceleration": each(moving) * fps**2,
     }
+    return start, data
+
+
+def fit(robot, problem, target, boxes, fps, weights, iterations, length):
+    """Solve for the motion; boxes as from `obstacles`; `length`: frames to pad to.
+
+    Returns a State of numpy arrays with n rows and the number of iterations.
+    """
+    count = len(target.confidence)
+    start, data = arrange(robot, target, boxes, fps, weights)
     start, data = jax.tree.map(
         lambda x: np.asarray(x, np.float32), solver.pad((start, data), length)
     )

@@ -135,6 +135,8 @@ class _Point(NamedTuple):
     terms: dict[str, jax.Array]
 
 
+SEPARATION = 3
+"""Invalid frames between two people or clips on the frame axis; windows span at most three."""
 STUCK = 1e9
 """Damping at which no step can lower the cost."""
 LEAST = 1e-7
@@ -163,6 +165,19 @@ def pad(tree, length):
         return np.concatenate([leaf, np.repeat(leaf[-1:], length - len(leaf), axis=0)])
 
     return jax.tree.map(extend, tree)
+
+
+def join(parts, fill=None):
+    """Rows (numpy) of people or clips one after another, SEPARATION rows between them: copies of
+    the row before, or of `fill`."""
+    parts = [np.asarray(part) for part in parts]
+    out = []
+    for k, part in enumerate(parts):
+        out.append(part)
+        if k + 1 < len(parts):
+            gap = np.repeat(part[-1:], SEPARATION, axis=0)
+            out.append(gap if fill is None else np.full_like(gap, fill))
+    return np.concatenate(out)
 
 
 @partial(
