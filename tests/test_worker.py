@@ -98,6 +98,8 @@ class Lab:
             env={**self.environment, **environment},
             stderr=subprocess.PIPE,
             text=True,
+            # shells start what runs in the background with interrupts ignored
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def run(self, *arguments, log="log", **options):
@@ -236,9 +238,9 @@ def test_workers_are_renewed_after_some_requests_and_above_some_memory(lab):
 def test_changed_code_never_runs_stale(lab):
     lab.run("--out", "one")
     path = lab.folder / "scripts" / "method.py"
-    path.write_text(path.read_text().replace("VERSION = 1", "VERSION = 2"))
+    path.write_text(path.read_text().replace("VERSION = 1", "VERSION = 22"))
     _, _, usage = lab.run("--out", "one")
-    assert (lab.folder / "one").read_text().endswith(" 2")
+    assert (lab.folder / "one").read_text().endswith(" 22")
     assert usage["requests_before"] == 0
 
 
