@@ -64,6 +64,8 @@ class Lab:
             stderr=subprocess.STDOUT,
             # a group of its own, as a terminal gives it
             start_new_session=True,
+            # shells start what runs in the background with interrupts ignored
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def finish(self, *words, workers=False):
